@@ -1,0 +1,47 @@
+/* What the master hands to a child process that it forks, and all that a child inherits.
+ *
+ * Fds: every fd of the master is closed in the child but stdin, stdout and stderr and those named
+ * here. Memory: the configuration (const from then on) and the shared memory (restricted to what the
+ * role may write by the child itself, see shm_restrict). Signals: all at their defaults, unblocked.
+ */
+#ifndef PROXYD_COMMON_CHILD_H
+#define PROXYD_COMMON_CHILD_H
+
+#include <stdint.h>
+
+struct conf;
+struct shm;
+struct sink;
+
+enum child_role {
+	CHILD_WORKER,
+	CHILD_CHECKER,
+};
+
+struct child {
+	enum child_role role;
+	uint32_t slot;           /* of the worker in shared memory; 0 for the others */
+	uint32_t generation;     /* of the configuration it serves; from 1 */
+	int channel_fd;          /* owned by the child; SOCK_SEQPACKET to the master */
+	const struct conf *conf; /* borrowed, lives as long as the process */
+	struct shm *shm;         /* borrowed, mapped by the master before the fork */
+	struct sink *access_log; /* borrowed; NULL when access_log.to is off */
+};
+
+/* A terminal's Ctrl-C and a signal to the whole process group reach the children too; what they mean is the
+ * master's to say. Ignores INT, QUIT, HUP, USR1, USR2 and PIPE; TERM stays. */
+void child_ignore_signals(void);
+
+/* What main does after the fork: runs until told to stop, returns the exit code. They live in worker/,
+ * which master/ may not include. The log is open; privileges are already dropped. */
+int worker_main(const struct child *child);
+int checker_main(const struct child *child);
+
+/* Exit codes of the whole program. */
+enum exit_code {
+	EXIT_CODE_OK = 0,
+	EXIT_CODE_FAILED = 1, /* could not start or run */
+	EXIT_CODE_USAGE = 2,  /* bad command line or configuration */
+};
+
+#endif

@@ -1,0 +1,329 @@
+/* Lays the parts of the shared memory out, maps them with the rights of each role, and keeps the counts
+ * that all workers share equal to the sum of what each of them holds.
+ */
+#include "common/shm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define SHM_MAGIC 0x647978307250ULL /* "Pr0xyd" */
+
+/* How often, and how long each time, the master waits for workers to be outside of their few
+ * instructions when it sets the shared counts right: 20 ms in all. */
+#define SHM_PATIENCE    200
+#define SHM_PATIENCE_US 100
+
+/* The first page. Written once by shm_create, so that another binary can tell whether it understands. */
+struct shm_header {
+	uint64_t magic;
+	uint32_t version;
+	uint32_t header_bytes;
+	uint32_t slots;
+	uint32_t records;
+	uint32_t frontends;
+	uint32_t backends;
+	uint32_t servers;
+	uint32_t record_bytes;
+	uint64_t slot_bytes;
+	uint64_t total_bytes;
+};
+
+struct shm {
+	int fd;     /* owned */
+	char *base; /* owned mapping */
+	size_t bytes;
+	size_t master_at;
+	size_t checker_at;
+	size_t shared_at;
+	size_t slots_at;
+	size_t slot_bytes;
+	size_t records_at; /* within a slot */
+	uint32_t records;
+};
+
+static size_t shm_pages(size_t bytes)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (bytes + page - 1) / page * page;
+}
+
+static void shm_layout(struct shm *shm)
+{
+	shm->master_at = shm_pages(sizeof(struct shm_header));
+	shm->checker_at = shm->master_at + shm_pages(sizeof(struct shm_master));
+	shm->shared_at = shm->checker_at + shm_pages(sizeof(struct shm_checker));
+	shm->slots_at = shm->shared_at + shm_pages(sizeof(struct shm_shared));
+	shm->records_at = shm_pages(sizeof(struct shm_slot));
+	shm->slot_bytes = shm->records_at + shm_pages(shm->records * sizeof(struct relay_record));
+	shm->bytes = shm->slots_at + SHM_SLOTS * shm->slot_bytes;
+}
+
+static void shm_write_header(struct shm *shm)
+{
+	struct shm_header *header = (struct shm_header *)shm->base;
+
+	header->version = SHM_VERSION;
+	header->header_bytes = sizeof(*header);
+	header->slots = SHM_SLOTS;
+	header->records = shm->records;
+	header->frontends = SHM_FRONTENDS_MAX;
+	header->backends = SHM_BACKENDS_MAX;
+	header->servers = SHM_SERVERS_MAX;
+	header->record_bytes = sizeof(struct relay_record);
+	header->slot_bytes = shm->slot_bytes;
+	header->total_bytes = shm->bytes;
+	header->magic = SHM_MAGIC;
+}
+
+static int shm_open_memory(struct shm *shm)
+{
+	shm->fd = memfd_create("proxyd", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (shm->fd < 0)
+		return -1;
+	if (ftruncate(shm->fd, (off_t)shm->bytes) < 0)
+		return -1;
+	if (fcntl(shm->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		return -1;
+	shm->base = mmap(NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, 0);
+	if (shm->base == MAP_FAILED) {
+		shm->base = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+struct shm *shm_create(uint32_t records, const char **error_r)
+{
+	struct shm *shm = calloc(1, sizeof(*shm));
+
+	if (shm == NULL) {
+		*error_r = strerror(ENOMEM);
+		return NULL;
+	}
+	shm->records = records;
+	shm_layout(shm);
+	if (shm_open_memory(shm) < 0) {
+		*error_r = strerror(errno);
+		shm_free(shm);
+		return NULL;
+	}
+	shm_write_header(shm);
+	return shm;
+}
+
+void shm_free(struct shm *shm)
+{
+	if (shm == NULL)
+		return;
+	if (shm->base != NULL)
+		munmap(shm->base, shm->bytes);
+	if (shm->fd >= 0)
+		close(shm->fd);
+	free(shm);
+}
+
+static int shm_writable(struct shm *shm, size_t at, size_t bytes)
+{
+	return mprotect(shm->base + at, bytes, PROT_READ | PROT_WRITE);
+}
+
+int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
+{
+	MUST(slot < SHM_SLOTS);
+	if (role == SHM_MASTER)
+		return 0;
+	if (mprotect(shm->base, shm->bytes, PROT_READ) < 0)
+		return -1;
+	if (role == SHM_READER)
+		return 0;
+	if (shm_writable(shm, shm->shared_at, shm->slots_at - shm->shared_at) < 0)
+		return -1;
+	if (role == SHM_CHECKER)
+		return shm_writable(shm, shm->checker_at, shm->shared_at - shm->checker_at);
+	return shm_writable(shm, shm->slots_at + slot * shm->slot_bytes, shm->slot_bytes);
+}
+
+struct shm_master *shm_master(struct shm *shm)
+{
+	return (struct shm_master *)(void *)(shm->base + shm->master_at);
+}
+
+struct shm_checker *shm_checker(struct shm *shm)
+{
+	return (struct shm_checker *)(void *)(shm->base + shm->checker_at);
+}
+
+struct shm_shared *shm_shared(struct shm *shm)
+{
+	return (struct shm_shared *)(void *)(shm->base + shm->shared_at);
+}
+
+struct shm_slot *shm_slot(struct shm *shm, uint32_t slot)
+{
+	MUST(slot < SHM_SLOTS);
+	return (struct shm_slot *)(void *)(shm->base + shm->slots_at + slot * shm->slot_bytes);
+}
+
+struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record)
+{
+	MUST(slot < SHM_SLOTS && record < shm->records);
+	return (struct relay_record *)(void *)(shm->base + shm->slots_at + slot * shm->slot_bytes +
+					       shm->records_at) +
+	       record;
+}
+
+uint32_t shm_records(const struct shm *shm)
+{
+	return shm->records;
+}
+
+static uint32_t shm_most(enum shm_kind kind)
+{
+	switch (kind) {
+	case SHM_FRONTEND:
+		return SHM_FRONTENDS_MAX;
+	case SHM_BACKEND:
+		return SHM_BACKENDS_MAX;
+	case SHM_SERVER:
+	case SHM_KINDS:
+		break;
+	}
+	return SHM_SERVERS_MAX;
+}
+
+uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name)
+{
+	struct shm_names *names = &shm_master(shm)->names[kind];
+	uint32_t hash = 5381;
+	uint32_t place = names->count;
+
+	for (const char *p = name; *p != '\0'; p++)
+		hash = hash * 33 + (unsigned char)*p;
+	for (;; hash++) {
+		uint32_t found = names->index[hash % SHM_INDEX_SIZE];
+
+		if (found == 0)
+			break;
+		if (strcmp(names->names[found - 1], name) == 0)
+			return found - 1;
+	}
+	if (place == shm_most(kind) || strlen(name) >= SHM_NAME_MAX)
+		return SHM_NONE;
+	strcpy(names->names[place], name);
+	names->index[hash % SHM_INDEX_SIZE] = place + 1;
+	names->count = place + 1;
+	return place;
+}
+
+uint32_t shm_placed(struct shm *shm, enum shm_kind kind)
+{
+	return shm_master(shm)->names[kind].count;
+}
+
+const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place)
+{
+	MUST(place < shm_most(kind));
+	return shm_master(shm)->names[kind].names[place];
+}
+
+void shm_slot_use(struct shm *shm, uint32_t slot)
+{
+	struct shm_master *master = shm_master(shm);
+
+	MUST(slot < SHM_SLOTS);
+	if (slot >= master->slots)
+		master->slots = slot + 1;
+}
+
+void shm_server_active_add(struct shm *shm, uint32_t slot, uint32_t server, int delta)
+{
+	struct shm_slot *mine = shm_slot(shm, slot);
+	struct shm_shared_server *shared = &shm_shared(shm)->servers[server];
+	uint64_t sequence = atomic_load_explicit(&mine->sequence, memory_order_relaxed);
+
+	atomic_store_explicit(&mine->sequence, sequence + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	atomic_fetch_add_explicit(&shared->active, (uint32_t)delta, memory_order_relaxed);
+	shm_count(&mine->servers[server].active, (uint64_t)(int64_t)delta);
+	atomic_store_explicit(&mine->sequence, sequence + 2, memory_order_release);
+}
+
+/* What all workers say they hold of a server, and what the shared count says, at one instant: no worker
+ * was inside shm_server_active_add from the first to the last look. False when one was. */
+static bool shm_look(struct shm *shm, uint32_t server, uint64_t *held_r, uint32_t *shared_r)
+{
+	uint64_t before[SHM_SLOTS];
+	uint32_t slots = shm_master(shm)->slots;
+
+	*held_r = 0;
+	for (uint32_t i = 0; i < slots; i++) {
+		struct shm_slot *slot = shm_slot(shm, i);
+
+		before[i] = atomic_load_explicit(&slot->sequence, memory_order_acquire);
+		if (before[i] % 2 == 1)
+			return false;
+		if (before[i] != 0)
+			*held_r += atomic_load_explicit(&slot->servers[server].active, memory_order_relaxed);
+	}
+	*shared_r = atomic_load_explicit(&shm_shared(shm)->servers[server].active, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	for (uint32_t i = 0; i < slots; i++) {
+		if (atomic_load_explicit(&shm_slot(shm, i)->sequence, memory_order_relaxed) != before[i])
+			return false;
+	}
+	return true;
+}
+
+/* A worker that died between the two halves of shm_server_active_add leaves them apart by one. Others go
+ * on counting meanwhile, which changes both alike: the difference seen at one instant stays right. */
+static void shm_reconcile(struct shm *shm, uint32_t server, unsigned *patience)
+{
+	uint64_t held;
+	uint32_t shared;
+
+	while (!shm_look(shm, server, &held, &shared)) {
+		/* Someone is inside, or was preempted there, or stopped: then the reaping of that one,
+		 * which is due soon, does all of this again. */
+		if (*patience == 0)
+			return;
+		--*patience;
+		usleep(SHM_PATIENCE_US);
+	}
+	atomic_fetch_add_explicit(
+		&shm_shared(shm)->servers[server].active, (uint32_t)held - shared, memory_order_relaxed);
+}
+
+uint32_t shm_slot_reap(struct shm *shm, uint32_t slot)
+{
+	struct shm_slot *dead = shm_slot(shm, slot);
+	unsigned patience = SHM_PATIENCE;
+	uint32_t relays = 0;
+	uint32_t records = dead->records < shm->records ? dead->records : shm->records;
+
+	for (uint32_t i = 0; i < records; i++) {
+		struct relay_record *record = shm_record(shm, slot, i);
+
+		if (record->id != 0)
+			relays++;
+		memset(record, 0, sizeof(*record));
+	}
+	dead->records = 0;
+	atomic_fetch_sub_explicit(&shm_shared(shm)->active, dead->active, memory_order_relaxed);
+	dead->active = 0;
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_FRONTEND); i++)
+		dead->frontends[i].active = 0;
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_BACKEND); i++)
+		dead->backends_active[i] = 0;
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_SERVER); i++)
+		dead->servers[i].active = 0;
+	dead->sequence += dead->sequence % 2;
+	dead->state = SLOT_FREE;
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_SERVER); i++)
+		shm_reconcile(shm, i, &patience);
+	return relays;
+}

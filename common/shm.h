@@ -1,0 +1,193 @@
+/* The shared memory: one memfd, made by the master, sealed against shrinking and growing, that outlives
+ * every other process. What lies in it and who may write it:
+ *
+ *   header    magic, version, sizes                      the master, once
+ *   master    names, generation                          the master
+ *   checker   health of every server                     the checker
+ *   shared    active relays, cursors, ejections          everyone, atomics only
+ *   slot[n]   one per worker: heartbeat, counters,       that worker; the master once it is reaped
+ *             histograms, relay records
+ *
+ * No locks: single writers, relaxed atomics, a sequence number where several fields must agree. Readers
+ * bound-check every index they find here: a worker that was taken over must not crash another process.
+ * It is sparse: pages that nobody touched (not even read) cost nothing, so the limits below are generous.
+ */
+#ifndef PROXYD_COMMON_SHM_H
+#define PROXYD_COMMON_SHM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/histogram.h"
+#include "common/must.h"
+#include "common/record.h"
+
+#define SHM_VERSION 1
+
+/* How many of each can be told apart, over all generations alive. conf refuses more. */
+#define SHM_WORKERS_MAX   64
+#define SHM_SLOTS         192 /* of workers: two full generations, and one that still drains */
+#define SHM_FRONTENDS_MAX 4096
+#define SHM_BACKENDS_MAX  4096
+#define SHM_SERVERS_MAX   32768
+#define SHM_NAME_MAX      128 /* "backend/server" with its final 0 */
+#define SHM_NONE          UINT32_MAX
+
+enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_READER };
+
+/* ------------------------------------------------------------------ master's pages */
+
+/* What has a place of its own here. Places are dense, from 0, and never given to another name. */
+enum shm_kind { SHM_FRONTEND, SHM_BACKEND, SHM_SERVER, SHM_KINDS };
+
+#define SHM_INDEX_SIZE (2 * SHM_SERVERS_MAX) /* a power of two, over the most objects of a kind */
+
+struct shm_names {
+	_Atomic uint32_t count;
+	uint32_t index[SHM_INDEX_SIZE]; /* open addressing by the name's hash: place + 1, 0 is free */
+	char names[SHM_SERVERS_MAX][SHM_NAME_MAX];
+};
+
+struct shm_master {
+	_Atomic uint32_t generation;
+	_Atomic uint32_t slots; /* the highest one ever used + 1: what readers have to look at */
+	_Atomic uint64_t started_ms;
+	struct shm_names names[SHM_KINDS];
+};
+
+/* ------------------------------------------------------------------ checker's pages */
+
+enum health {
+	HEALTH_NOCHECK, /* no active check: taken for up */
+	HEALTH_UP,
+	HEALTH_DOWN,
+};
+
+struct shm_health {
+	_Atomic uint32_t health;       /* enum health */
+	_Atomic uint32_t streak;       /* checks in a row that spoke against `health` */
+	_Atomic uint32_t error;        /* errno of the last check that failed, 0 when it was good */
+	_Atomic uint32_t checks;       /* done so far */
+	_Atomic uint64_t last_check_ms;
+	_Atomic uint64_t last_change_ms;
+};
+
+struct shm_checker {
+	_Atomic uint64_t heartbeat_ms;
+	struct shm_health servers[SHM_SERVERS_MAX];
+};
+
+/* ------------------------------------------------------------------ everyone's atomics */
+
+struct shm_shared_server {
+	_Atomic uint32_t active;        /* relays and connects to it now, all workers and generations */
+	_Atomic uint32_t last_addr;     /* which of its addresses worked last */
+	_Atomic uint32_t fails;         /* failed connects since fails_since_ms */
+	_Atomic uint32_t unused;
+	_Atomic uint64_t fails_since_ms;
+	_Atomic uint64_t ejected_until_ms; /* passive health: not chosen before then while others work */
+};
+
+struct shm_shared_backend {
+	_Atomic uint64_t cursor; /* round robin, and whose turn it is in a tie */
+	_Atomic uint32_t epoch;  /* goes up whenever the state or weight of one of its servers changes */
+	_Atomic uint32_t unused;
+};
+
+struct shm_shared {
+	_Atomic uint32_t active; /* relays in the whole daemon */
+	_Atomic uint32_t unused;
+	struct shm_shared_backend backends[SHM_BACKENDS_MAX];
+	struct shm_shared_server servers[SHM_SERVERS_MAX];
+};
+
+/* ------------------------------------------------------------------ a worker's pages */
+
+struct shm_frontend_counters {
+	_Atomic uint64_t total;  /* connections accepted */
+	_Atomic uint64_t active; /* relays now */
+	_Atomic uint64_t failed; /* ended without having reached a server */
+	_Atomic uint64_t bytes_in;
+	_Atomic uint64_t bytes_out;
+	_Atomic uint64_t unused[3];
+};
+
+struct shm_server_counters {
+	_Atomic uint64_t total;  /* connections made */
+	_Atomic uint64_t active; /* this worker's share of shm_shared_server.active */
+	_Atomic uint64_t failed; /* connects that failed */
+	_Atomic uint64_t bytes_in;
+	_Atomic uint64_t bytes_out;
+	_Atomic uint64_t unused[3];
+};
+
+enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_SERVING, SLOT_DRAINING };
+
+struct shm_slot {
+	_Atomic uint64_t heartbeat_ms; /* clock_now_ms of the last turn of its loop, at least 4 a timeout */
+	_Atomic uint32_t state;        /* enum slot_state */
+	_Atomic uint32_t pid;
+	_Atomic uint32_t generation;
+	_Atomic uint32_t restarts; /* written by the master, between two workers */
+	_Atomic uint64_t next_id;  /* of relays; goes on after a worker's death */
+	_Atomic uint64_t accepted;
+	_Atomic uint32_t active;  /* relays now */
+	_Atomic uint32_t records; /* highest record in use + 1 */
+	_Atomic uint64_t sequence; /* odd while an `active` and its shared twin are being changed */
+	_Atomic uint64_t unused[7];
+	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
+	struct shm_server_counters servers[SHM_SERVERS_MAX];
+	_Atomic uint64_t backends_active[SHM_BACKENDS_MAX]; /* relays now */
+	struct histogram connect[SHM_BACKENDS_MAX];         /* time to connect, per backend */
+};
+
+/* ------------------------------------------------------------------ the mapping */
+
+struct shm;
+
+/* Make and map it, all parts writable. records is how many relays one worker can have. Returns NULL,
+ * *error_r in static storage. */
+MUST_USE struct shm *shm_create(uint32_t records, const char **error_r);
+
+/* After the fork, once: only what the role writes stays writable. slot matters for SHM_WORKER alone. */
+MUST_USE int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot);
+void shm_free(struct shm *shm); /* unmaps and closes; the memory lives on in the other processes */
+
+struct shm_master *shm_master(struct shm *shm);
+struct shm_checker *shm_checker(struct shm *shm);
+struct shm_shared *shm_shared(struct shm *shm);
+struct shm_slot *shm_slot(struct shm *shm, uint32_t slot);
+struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record);
+uint32_t shm_records(const struct shm *shm); /* per slot */
+
+/* The place of an object by its stable name, made when it is new: the same name finds the same counters
+ * in every generation. SHM_NONE when all are taken. Master only. */
+uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name);
+uint32_t shm_placed(struct shm *shm, enum shm_kind kind); /* how many there are */
+const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place);
+
+/* The master is about to use this slot: readers look at it from now on. */
+void shm_slot_use(struct shm *shm, uint32_t slot);
+
+/* ------------------------------------------------------------------ counting with one truth */
+
+/* The worker's own share and the daemon's total of one server, changed together: whenever the worker
+ * dies, the master can tell what of the total was its share (shm_slot_reap). delta is 1 or -1. */
+void shm_server_active_add(struct shm *shm, uint32_t slot, uint32_t server, int delta);
+
+/* Add to a counter that this process alone writes. */
+static inline void shm_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t now = atomic_load_explicit(counter, memory_order_relaxed);
+
+	atomic_store_explicit(counter, now + n, memory_order_relaxed);
+}
+
+/* Master, after it reaped the worker of this slot: its relays are gone, so its records are cleared and
+ * what it held of the shared counts is given back. Counters that only grow stay. Returns how many relays
+ * it had. */
+uint32_t shm_slot_reap(struct shm *shm, uint32_t slot);
+
+#endif

@@ -1,0 +1,224 @@
+/* The shared memory: places by name, rights by role, and counts that stay true when a worker dies. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/shm.h"
+
+static struct shm *make(uint32_t records)
+{
+	const char *error = NULL;
+	struct shm *shm = shm_create(records, &error);
+
+	assert_non_null(shm);
+	return shm;
+}
+
+static void test_same_name_same_place(void **state)
+{
+	struct shm *shm = make(16);
+	uint32_t a = shm_place(shm, SHM_SERVER, "web/a");
+	uint32_t b = shm_place(shm, SHM_SERVER, "web/b");
+
+	(void)state;
+	assert_int_equal(a, 0);
+	assert_int_equal(b, 1);
+	assert_int_equal(shm_place(shm, SHM_SERVER, "web/a"), a);
+	assert_int_equal(shm_place(shm, SHM_BACKEND, "web/a"), 0);
+	assert_int_equal(shm_placed(shm, SHM_SERVER), 2);
+	assert_string_equal(shm_name(shm, SHM_SERVER, b), "web/b");
+	shm_free(shm);
+}
+
+static void test_places_run_out(void **state)
+{
+	struct shm *shm = make(16);
+	char name[32];
+
+	(void)state;
+	for (int i = 0; i < SHM_FRONTENDS_MAX; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		assert_int_equal(shm_place(shm, SHM_FRONTEND, name), i);
+	}
+	assert_int_equal(shm_place(shm, SHM_FRONTEND, "one more"), SHM_NONE);
+	assert_int_equal(shm_place(shm, SHM_FRONTEND, "f7"), 7);
+	shm_free(shm);
+}
+
+/* Runs act in a child restricted to role; returns the signal that ended it, 0 when it lived. */
+static int signal_of(struct shm *shm, enum shm_role role, void (*act)(struct shm *shm))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		if (shm_restrict(shm, role, 1) < 0)
+			_exit(1);
+		act(shm);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void write_own_slot(struct shm *shm)
+{
+	shm_slot(shm, 1)->heartbeat_ms = 1;
+	shm_record(shm, 1, 0)->id = 1;
+}
+
+static void write_other_slot(struct shm *shm)
+{
+	shm_slot(shm, 2)->heartbeat_ms = 1;
+}
+
+static void write_master(struct shm *shm)
+{
+	shm_master(shm)->generation = 1;
+}
+
+static void write_checker(struct shm *shm)
+{
+	shm_checker(shm)->heartbeat_ms = 1;
+}
+
+static void write_shared(struct shm *shm)
+{
+	shm_shared(shm)->active = 1;
+}
+
+static void test_a_role_writes_only_its_own(void **state)
+{
+	static const struct {
+		enum shm_role role;
+		void (*act)(struct shm *shm);
+		bool allowed;
+	} cases[] = {
+		{ SHM_WORKER, write_own_slot, true },
+		{ SHM_WORKER, write_shared, true },
+		{ SHM_WORKER, write_other_slot, false },
+		{ SHM_WORKER, write_master, false },
+		{ SHM_WORKER, write_checker, false },
+		{ SHM_CHECKER, write_checker, true },
+		{ SHM_CHECKER, write_shared, true },
+		{ SHM_CHECKER, write_own_slot, false },
+		{ SHM_READER, write_shared, false },
+	};
+	struct shm *shm = make(16);
+
+	(void)state;
+	for (size_t i = 0; i < NELEMS(cases); i++)
+		assert_int_equal(signal_of(shm, cases[i].role, cases[i].act) == 0, cases[i].allowed);
+	shm_free(shm);
+}
+
+/* Workers that count up and down as fast as they can are killed at random instants; afterwards the shared
+ * count is what the living hold, every time. */
+static pid_t start_counter(struct shm *shm, uint32_t slot)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (unsigned i = 0;; i++) {
+			shm_server_active_add(shm, slot, i % 3, 1);
+			if (i % 8 != 0)
+				shm_server_active_add(shm, slot, i % 3, -1);
+			if (i % 1000 == 999) {
+				for (unsigned s = 0; s < 3; s++) {
+					while (shm_slot(shm, slot)->servers[s].active > 0)
+						shm_server_active_add(shm, slot, s, -1);
+				}
+			}
+		}
+	}
+	return pid;
+}
+
+static void test_counts_survive_kills(void **state)
+{
+	struct shm *shm = make(16);
+	pid_t pids[3];
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "b/%u", i);
+		(void)shm_place(shm, SHM_SERVER, name);
+		shm_slot_use(shm, i);
+		pids[i] = start_counter(shm, i);
+	}
+	for (unsigned round = 0; round < 300; round++) {
+		uint32_t victim = round % 3;
+
+		usleep(200 + (useconds_t)(rand() % 800));
+		kill(pids[victim], SIGKILL);
+		waitpid(pids[victim], NULL, 0);
+		shm_slot_reap(shm, victim);
+		pids[victim] = start_counter(shm, victim);
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+	for (uint32_t i = 0; i < 3; i++)
+		shm_slot_reap(shm, i);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(shm_shared(shm)->servers[i].active, 0);
+	shm_free(shm);
+}
+
+static void test_reap_clears_records(void **state)
+{
+	struct shm *shm = make(16);
+	struct shm_slot *slot = shm_slot(shm, 5);
+
+	(void)state;
+	shm_slot_use(shm, 5);
+	shm_record(shm, 5, 2)->id = 7;
+	shm_record(shm, 5, 3)->id = 8;
+	slot->records = 4;
+	slot->active = 2;
+	slot->accepted = 100;
+	shm_shared(shm)->active = 5;
+	assert_int_equal(shm_slot_reap(shm, 5), 2);
+	assert_int_equal(shm_record(shm, 5, 2)->id, 0);
+	assert_int_equal(shm_shared(shm)->active, 3);
+	assert_int_equal(slot->accepted, 100);
+	shm_free(shm);
+}
+
+/* What a worker that was taken over writes must not lead the master out of bounds. */
+static void test_reap_bounds_what_it_reads(void **state)
+{
+	struct shm *shm = make(16);
+
+	(void)state;
+	shm_slot_use(shm, 0);
+	shm_slot(shm, 0)->records = UINT32_MAX;
+	assert_int_equal(shm_slot_reap(shm, 0), 0);
+	shm_free(shm);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same_name_same_place),
+		cmocka_unit_test(test_places_run_out),
+		cmocka_unit_test(test_a_role_writes_only_its_own),
+		cmocka_unit_test(test_counts_survive_kills),
+		cmocka_unit_test(test_reap_clears_records),
+		cmocka_unit_test(test_reap_bounds_what_it_reads),
+	};
+
+	return cmocka_run_group_tests_name("shm", tests, NULL, NULL);
+}
