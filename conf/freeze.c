@@ -1,0 +1,79 @@
+/* A draft without problems becomes the value that the rest of the daemon sees.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/arena.h"
+#include "conf/draft.h"
+
+/* What needs no resolver: a literal or a path is one address. */
+static void freeze_addrs(struct arena *arena, struct conf_server *server)
+{
+	const struct address *address = &server->address;
+	struct sockaddr_any addr;
+	int result = -1;
+
+	if (address->kind == ADDRESS_LITERAL)
+		result = sockaddr_from_literal(address->host, address->port_first, &addr);
+	else if (address->kind == ADDRESS_UNIX)
+		result = sockaddr_from_path(address->host, &addr);
+	if (result == -1)
+		return;
+	server->addrs = arena_alloc(arena, sizeof(*server->addrs));
+	server->addrs[0] = addr;
+	server->naddrs = 1;
+}
+
+static void freeze_backend(
+	struct arena *arena, struct draft_backend *draft, struct conf_backend *backend)
+{
+	struct draft_server *server;
+
+	draft->frozen = backend;
+	*backend = draft->conf;
+	backend->servers = arena_alloc(arena, draft->nservers * sizeof(*backend->servers));
+	STAILQ_FOREACH(server, &draft->servers, next)
+	{
+		freeze_addrs(arena, &server->conf);
+		backend->servers[backend->nservers++] = server->conf;
+	}
+}
+
+static void freeze_frontend(
+	struct arena *arena, const struct draft_frontend *draft, struct conf_frontend *frontend)
+{
+	size_t bytes = draft->bind.count * sizeof(*frontend->binds);
+
+	*frontend = draft->conf;
+	frontend->binds = memcpy(arena_alloc(arena, bytes), draft->bind.list, bytes);
+	frontend->nbinds = draft->bind.count;
+	if (draft->backend != NULL)
+		frontend->backend = draft->backend->frozen;
+	if (frontend->service != SERVICE_HTTP)
+		frontend->message = "";
+}
+
+struct conf *draft_freeze(struct draft *draft)
+{
+	struct arena *arena = draft->arena;
+	struct conf *conf = arena_alloc(arena, sizeof(*conf));
+	struct draft_frontend *frontend;
+	struct draft_backend *backend;
+
+	draft->arena = NULL;
+	conf->arena = arena;
+	conf->global = draft->global;
+	conf->backends = arena_alloc(arena, draft->nbackends * sizeof(*conf->backends));
+	STAILQ_FOREACH(backend, &draft->backends, next)
+	freeze_backend(arena, backend, &conf->backends[conf->nbackends++]);
+	conf->frontends = arena_alloc(arena, draft->nfrontends * sizeof(*conf->frontends));
+	STAILQ_FOREACH(frontend, &draft->frontends, next)
+	freeze_frontend(arena, frontend, &conf->frontends[conf->nfrontends++]);
+	return conf;
+}
+
+void conf_free(struct conf *conf)
+{
+	if (conf != NULL)
+		arena_free(conf->arena);
+}

@@ -1,0 +1,18 @@
+/* Which names are taken: a hash from names to objects, so that 10,000 of them cost no more than 10,000
+ * look-ups.
+ */
+#ifndef PROXYD_CONF_NAMES_H
+#define PROXYD_CONF_NAMES_H
+
+struct arena;
+struct names;
+
+/* The entries live in arena, which must outlive the names. */
+struct names *names_new(struct arena *arena);
+void names_free(struct names *names);
+
+/* Returns NULL when name is new and now object's; else whose it is. name is borrowed. */
+void *names_add(struct names *names, const char *name, void *object);
+void *names_find(const struct names *names, const char *name);
+
+#endif
