@@ -1,0 +1,245 @@
+/* From accepted to relaying: a server is chosen, its addresses are tried in turn, then other servers.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/histogram.h"
+#include "common/log.h"
+#include "worker/balance/passive.h"
+#include "worker/relay/impl.h"
+
+
+
+static void connect_begin(struct relay *relay);
+
+static bool connect_was_tried(const struct relay *relay, uint32_t server)
+{
+	for (unsigned i = 0; i < relay->ntried; i++) {
+		if (relay->tried[i] == server)
+			return true;
+	}
+	return false;
+}
+
+static uint32_t connect_server_index(const struct relay *relay)
+{
+	return (uint32_t)(relay->chosen - relay->backend->servers);
+}
+
+static void connect_nobody(struct relay *relay, const struct balancer *balancer)
+{
+	static struct log_rate rate;
+	char why[128];
+
+	if (log_rate_ok(&rate))
+		log_warnx("frontend %s: backend %s: %s, client closed%s", relay->frontend->name,
+			relay->backend->name, balancer_nobody_why(balancer, why, sizeof(why)),
+			log_rate_note(&rate));
+	relay_close(relay, CLOSE_NO_SERVER);
+}
+
+static void connect_chosen(struct relay *relay, int server)
+{
+	struct relays *relays = relay->relays;
+	struct relay_record *record = relay->record;
+
+	relay->chosen = &relay->backend->servers[server];
+	relay->addrs_tried = 0;
+	shm_server_active_add(relays->shm, relays->slot_number, relay->chosen->place, 1);
+	record_change_begin(record);
+	record->server = relay->chosen->place;
+	if (record->wait_ms == RECORD_NEVER)
+		record->wait_ms = (uint32_t)(clock_now_ms() - record->accepted_ms);
+	record_change_end(record);
+}
+
+void relay_choose(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	struct balancer *balancer = relays->balancers[relay->backend - relays->conf->backends];
+	struct balance_ask ask = {
+		.source = relay->record->client_addr,
+		.source_bytes = relay->record->client_family == AF_INET    ? 4
+				: relay->record->client_family == AF_INET6 ? 16
+									   : 0,
+		.tried = relay->tried,
+		.ntried = relay->ntried,
+		.now_ms = clock_coarse_ms(),
+	};
+	int server = balancer_pick(balancer, &ask);
+
+	if (server == BALANCE_NOBODY) {
+		connect_nobody(relay, balancer);
+		return;
+	}
+	connect_chosen(relay, server);
+	if (connect_was_tried(relay, (uint32_t)server)) {
+		relay->since_ms = clock_now_ms();
+		relay_set_state(relay, RELAY_CHOOSING); /* its timer goes on with connect_begin */
+		return;
+	}
+	connect_begin(relay);
+}
+
+/* ------------------------------------------------------------------ it worked */
+
+static void connect_done(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	struct relay_record *record = relay->record;
+	struct shm_shared_server *shared = &shm_shared(relays->shm)->servers[relay->chosen->place];
+	uint64_t took_us = clock_now_us() - relay->connect_us;
+
+	if (atomic_load_explicit(&shared->last_addr, memory_order_relaxed) != record->address)
+		atomic_store_explicit(&shared->last_addr, record->address, memory_order_relaxed);
+	passive_worked(relay->backend, relays->shm, connect_server_index(relay));
+	shm_count(&relays->slot->servers[relay->chosen->place].total, 1);
+	histogram_record(&relays->slot->connect[relay->backend->place], took_us);
+	record->connect_ms = (uint32_t)(took_us / 1000);
+	relay->server.flags |= STREAM_WRITABLE;
+	relay_touch(relay);
+	relay_set_state(relay, RELAY_RELAYING);
+	relay_turn(relay);
+}
+
+/* ------------------------------------------------------------------ it did not */
+
+static bool connect_no_resource(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+static void connect_count_failed(struct relay *relay, int error)
+{
+	struct relays *relays = relay->relays;
+	uint32_t server = connect_server_index(relay);
+	uint32_t place = relay->chosen->place;
+
+	shm_count(&relays->slot->servers[place].failed, 1);
+	relay_log_info(relay, "%s/%s: %s", relay->backend->name, relay->chosen->name, strerror(error));
+	if (passive_failed(relay->backend, relays->shm, server, clock_now_ms()))
+		log_server(LOG_LEVEL_WARN, relay->backend->name, relay->chosen->name,
+			shm_shared(relays->shm)->servers[place].active,
+			"is not chosen for %u ms, %u connects failed: %s", relay->backend->passive.eject_ms,
+			relay->backend->passive.max_fails, strerror(error));
+	if (!connect_was_tried(relay, server) && relay->ntried < BALANCE_TRIED_MAX)
+		relay->tried[relay->ntried++] = server;
+	shm_server_active_add(relays->shm, relays->slot_number, place, -1);
+	relay->chosen = NULL;
+}
+
+/* All addresses of the chosen server failed: another server, or the end. */
+static void connect_server_failed(struct relay *relay, int error)
+{
+	static struct log_rate rate;
+
+	if (connect_no_resource(error)) {
+		if (log_rate_ok(&rate)) {
+			errno = error;
+			log_warn("frontend %s: cannot connect to %s/%s%s", relay->frontend->name,
+				relay->backend->name, relay->chosen->name, log_rate_note(&rate));
+		}
+		relay_close(relay, CLOSE_RESOURCE);
+		return;
+	}
+	relay->timed_out = error == ETIMEDOUT;
+	connect_count_failed(relay, error);
+	if (relay->record->retries >= relay->backend->retries) {
+		relay_close(relay, relay->timed_out ? CLOSE_CONNECT_TIMEOUT : CLOSE_CONNECT_FAILED);
+		return;
+	}
+	relay->record->retries++;
+	relay_choose(relay);
+}
+
+/* ------------------------------------------------------------------ one address */
+
+/* Returns 0 when it is under way or done, else an errno. */
+static int connect_address(struct relay *relay, const struct sockaddr_any *addr, bool *done_r)
+{
+	const int one = 1;
+	bool is_unix = sockaddr_is_unix(addr);
+	uint8_t flags = is_unix ? STREAM_UNIX : 0;
+	int fd = socket(addr->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (!is_unix && relay->frontend->tcp.nodelay)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	*done_r = connect(fd, &addr->u.sa, addr->len) == 0;
+	if (!*done_r && errno != EINPROGRESS)
+		error = errno;
+	if (error != 0) {
+		close(fd);
+		return error;
+	}
+	if (stream_open(&relay->server, relay->relays->base, fd, flags, on_server_event, relay) < 0)
+		return errno;
+	return 0;
+}
+
+/* The next address of the chosen server, beginning with the one that last worked; then another server. */
+static void connect_next(struct relay *relay, int error)
+{
+	const struct conf_server *server = relay->chosen;
+	uint32_t last = shm_shared(relay->relays->shm)->servers[server->place].last_addr;
+
+	while (relay->addrs_tried < server->naddrs) {
+		uint32_t at = (uint32_t)((last + relay->addrs_tried++) % server->naddrs);
+		bool done = false;
+
+		relay->record->address = at;
+		relay->connect_us = clock_now_us();
+		relay->since_ms = relay->connect_us / 1000;
+		error = connect_address(relay, &server->addrs[at], &done);
+		if (error == 0) {
+			if (done)
+				connect_done(relay);
+			else
+				relay_set_state(relay, RELAY_CONNECTING);
+			return;
+		}
+		if (connect_no_resource(error))
+			break;
+	}
+	connect_server_failed(relay, error);
+}
+
+static void connect_begin(struct relay *relay)
+{
+	connect_next(relay, EADDRNOTAVAIL);
+}
+
+static void connect_failed(struct relay *relay, int error)
+{
+	stream_close(&relay->server);
+	connect_next(relay, error);
+}
+
+void relay_connect_event(struct relay *relay, short what)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	/* Writable alone is a success: every failure comes as an error and a hang-up, which libevent shows
+	 * as readable too. One call less for each connection. */
+	if (what != EV_WRITE && getsockopt(relay->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	if (error != 0)
+		connect_failed(relay, error);
+	else if (what & EV_WRITE)
+		connect_done(relay);
+}
+
+void relay_connect_timeout(struct relay *relay)
+{
+	if (relay_state(relay) == RELAY_CHOOSING)
+		connect_begin(relay);
+	else
+		connect_failed(relay, ETIMEDOUT);
+}

@@ -1,0 +1,122 @@
+/* The inside of a relay, shared by the files that move it through its states: relay.c (birth, states, end),
+ * connect.c, turn.c (relaying), serve.c (built-in services), timeout.c. Nobody else includes it.
+ */
+#ifndef PROXYD_WORKER_RELAY_IMPL_H
+#define PROXYD_WORKER_RELAY_IMPL_H
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "common/record.h"
+#include "common/shm.h"
+#include "conf/conf.h"
+#include "worker/balance/balance.h"
+#include "worker/protocol/service.h"
+#include "worker/relay/pump.h"
+#include "worker/relay/relay.h"
+#include "worker/relay/stream.h"
+#include "worker/relay/wheel.h"
+
+#define RELAY_MAGIC 0x72656c61
+
+struct relay {
+	uint32_t magic;
+	uint32_t index; /* of its record, and in the slab */
+	struct stream client;
+	struct stream server;
+	struct pump up;   /* client to server */
+	struct pump down; /* server to client */
+	struct wheel_entry timer;
+	TAILQ_ENTRY(relay) link; /* on the run queue, the list of the ended, or the free list */
+	struct relays *relays;   /* borrowed */
+	struct relay_record *record;
+	const struct conf_frontend *frontend;
+	const struct conf_backend *backend; /* NULL for a service */
+	const struct conf_server *chosen;   /* NULL before one is chosen */
+	const struct service *service;      /* NULL for a relay with a backend */
+	uint64_t since_ms;                  /* of the connect, or of lingering */
+	uint64_t connect_us;                /* when the connect began */
+	uint32_t tried[BALANCE_TRIED_MAX];  /* servers whose connect failed */
+	uint16_t local_port;
+	uint8_t ntried;
+	uint8_t addrs_tried; /* of the chosen server */
+	bool queued;         /* on the run queue */
+	bool timed_out;      /* the last connect ran into its timeout */
+	uint8_t why;         /* enum close_reason, while lingering */
+};
+
+TAILQ_HEAD(relay_list, relay);
+
+struct relays {
+	const struct child *child;
+	const struct conf *conf;
+	struct shm *shm;
+	struct shm_slot *slot;
+	uint32_t slot_number;
+	struct event_base *base;
+	struct wheel *wheel;
+	struct pump_tools tools;
+	char *answer; /* what a service answers with; SERVE_ANSWER_BYTES */
+	struct balancer **balancers;
+	struct sink *access_log; /* borrowed; NULL when off */
+	struct relay *slab;
+	uint32_t slab_size;
+	uint32_t slab_used; /* from there on never touched */
+	uint32_t most;      /* relays that the fd limit allows */
+	uint32_t active;
+	bool full; /* listeners were told to wait */
+	void (*on_room)(void *arg);
+	void *on_room_arg;
+	struct relay_list free;
+	struct relay_list run;
+	uint32_t nrun;
+	struct relay_list ended;
+};
+
+/* The two places where state lives that others must be able to see. */
+void relay_set_state(struct relay *relay, enum relay_state state);
+static inline enum relay_state relay_state(const struct relay *relay)
+{
+	return (enum relay_state)relay->record->state;
+}
+
+/* Something moved: idle time starts anew. */
+void relay_touch(struct relay *relay);
+
+/* Go on in the next turn. */
+void relay_queue(struct relay *relay);
+
+/* The one end of every relay: both sides are closed, it is counted and logged. */
+void relay_close(struct relay *relay, enum close_reason why);
+
+/* Ends by a reset of side: what is queued there is delivered first, for as long as its fin timeout. */
+void relay_reset_to(struct relay *relay, struct stream *side, enum close_reason why);
+
+/* Everything that can be done now, by state; the callbacks of both sockets and the run queue come here. */
+void relay_run(struct relay *relay);
+
+/* connect.c: choose a server and connect to it; on_server_event while connecting. */
+void relay_choose(struct relay *relay);
+void relay_connect_event(struct relay *relay, short what);
+void relay_connect_timeout(struct relay *relay);
+
+/* turn.c, serve.c: what can be done now. */
+void relay_turn(struct relay *relay);
+void relay_serve(struct relay *relay);
+void relay_linger(struct relay *relay);
+
+/* timeout.c: set the relay's timer for its state; look at it when it fires. */
+void relay_timer_set(struct relay *relay);
+void on_relay_timer(struct wheel_entry *entry, uint64_t now_ms);
+
+void on_client_event(evutil_socket_t fd, short what, void *arg);
+void on_server_event(evutil_socket_t fd, short what, void *arg);
+
+/* "#ID frontend: " before the message. */
+void relay_log_info(const struct relay *relay, const char *format, ...) PRINTF_LIKE(2, 3);
+void relay_log_debug(const struct relay *relay, const char *format, ...) PRINTF_LIKE(2, 3);
+
+const char *close_reason_text(enum close_reason why);
+const char *close_reason_letters(enum close_reason why);
+
+#endif

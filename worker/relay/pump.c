@@ -1,0 +1,170 @@
+/* Copying and splicing, and the choice between them. */
+#include "worker/relay/pump.h"
+
+#include <fcntl.h>
+#include <stdbool.h>
+
+#define PUMP_PEEK_FIRST_BYTES (16U << 10)
+#define PUMP_PEEK_LEAST_BYTES (4U << 10)
+
+/* So many big looks in a row make a direction bulk; so many small fills of the pipe in a row make it
+ * interactive again. */
+#define PUMP_BULK_BYTES   (64U << 10)
+#define PUMP_BULK_STREAK  3
+#define PUMP_SMALL_BYTES  (16U << 10)
+#define PUMP_SMALL_STREAK 4
+
+static enum pump_result pump_broken(enum pump_result which, ssize_t why)
+{
+	return why == STREAM_AGAIN ? PUMP_BLOCKED : which;
+}
+
+/* How much to peek next time: as much as the writer took when it was slow, twice as much when the look was
+ * too small. */
+static void pump_learn(struct pump *pump, size_t peeked, size_t sent)
+{
+	pump->streak = sent >= PUMP_BULK_BYTES ? (uint8_t)(pump->streak + 1) : 0;
+	if (sent < peeked)
+		pump->peek_bytes = sent > PUMP_PEEK_LEAST_BYTES ? (uint32_t)sent : PUMP_PEEK_LEAST_BYTES;
+	else if (peeked == pump->peek_bytes && peeked < PUMP_SCRATCH_BYTES)
+		pump->peek_bytes = peeked < PUMP_SCRATCH_BYTES / 2 ? (uint32_t)peeked * 2 : PUMP_SCRATCH_BYTES;
+}
+
+/* One peek, send and drop. Returns the bytes moved, or 0 with *result_r. */
+static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *to,
+	const struct pump_tools *tools, enum pump_result *result_r)
+{
+	ssize_t peeked;
+	ssize_t sent;
+
+	*result_r = PUMP_BLOCKED;
+	/* The end of a direction has to be seen also while the writer is slow, but only when nothing is
+	 * left to be written; a peek tells both. */
+	if ((from->flags & STREAM_READABLE) == 0 || (to->flags & STREAM_WRITABLE) == 0)
+		return 0;
+	if (pump->peek_bytes == 0)
+		pump->peek_bytes = PUMP_PEEK_FIRST_BYTES;
+	peeked = stream_peek(from, tools->scratch, pump->peek_bytes);
+	if (peeked <= 0) {
+		*result_r = peeked == 0 ? PUMP_FIN : pump_broken(PUMP_FROM_RESET, peeked);
+		return 0;
+	}
+	sent = stream_send(to, tools->scratch, (size_t)peeked);
+	if (sent < 0) {
+		/* The peek may have found the queue's end; what it saw is still there. */
+		from->flags |= STREAM_READABLE;
+		*result_r = pump_broken(PUMP_TO_RESET, sent);
+		return 0;
+	}
+	stream_drop(from, tools->scratch, (size_t)sent);
+	if (sent < peeked)
+		from->flags |= STREAM_READABLE;
+	pump_learn(pump, (size_t)peeked, (size_t)sent);
+	return (size_t)sent;
+}
+
+static void pump_give_pipe(struct pump *pump, const struct pump_tools *tools)
+{
+	if (pump->pipe != NULL)
+		pipes_give(tools->pipes, pump->pipe);
+	pump->pipe = NULL;
+}
+
+static void pump_interactive(struct pump *pump)
+{
+	pump->mode = PUMP_COPY;
+	pump->streak = 0;
+	pump->peek_bytes = PUMP_SCRATCH_BYTES / 4;
+}
+
+/* Fill an empty pipe. Returns false with *result_r when there is nothing to go on with. */
+static bool pump_fill(struct pump *pump, struct stream *from, const struct pump_tools *tools,
+	uint32_t *in_pipe, enum pump_result *result_r)
+{
+	ssize_t n;
+
+	*result_r = PUMP_BLOCKED;
+	if ((from->flags & STREAM_READABLE) == 0)
+		return false;
+	if (pump->pipe == NULL)
+		pump->pipe = pipes_take(tools->pipes);
+	if (pump->pipe == NULL) {
+		pump_interactive(pump);
+		*result_r = PUMP_BUDGET;
+		return false;
+	}
+	n = splice(from->fd, NULL, pump->pipe->write_fd, NULL, pump->pipe->size,
+		SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	if (n == 0) {
+		*result_r = PUMP_FIN;
+		return false;
+	}
+	if (n < 0) {
+		*result_r = pump_broken(PUMP_FROM_RESET, stream_failed(from, STREAM_READABLE));
+		return false;
+	}
+	pump->pipe->bytes = *in_pipe = (uint32_t)n;
+	pump->streak = (size_t)n < PUMP_SMALL_BYTES ? (uint8_t)(pump->streak + 1) : 0;
+	return true;
+}
+
+/* One fill and flush. Returns the bytes moved, or 0 with *result_r. */
+static size_t pump_splice(struct pump *pump, struct stream *from, struct stream *to,
+	const struct pump_tools *tools, uint32_t *in_pipe, enum pump_result *result_r)
+{
+	ssize_t n;
+
+	/* Filled only when empty: so EAGAIN while filling always means that the reader has nothing. */
+	*result_r = PUMP_BLOCKED;
+	if ((to->flags & STREAM_WRITABLE) == 0)
+		return 0;
+	if (*in_pipe == 0 && !pump_fill(pump, from, tools, in_pipe, result_r))
+		return 0;
+	n = splice(pump->pipe->read_fd, NULL, to->fd, NULL, *in_pipe, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	if (n <= 0) {
+		*result_r = pump_broken(PUMP_TO_RESET, stream_failed(to, STREAM_WRITABLE));
+		return 0;
+	}
+	*in_pipe -= (uint32_t)n;
+	pump->pipe->bytes = *in_pipe;
+	if (*in_pipe == 0 && pump->streak >= PUMP_SMALL_STREAK)
+		pump_interactive(pump);
+	return (size_t)n;
+}
+
+enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream *to,
+	const struct pump_tools *tools, uint64_t *moved, uint32_t *in_pipe)
+{
+	enum pump_result result = PUMP_BUDGET;
+	size_t done = 0;
+
+	while (done < PUMP_BUDGET_BYTES) {
+		size_t n;
+
+		if (pump->mode == PUMP_COPY && pump->streak >= PUMP_BULK_STREAK &&
+			((from->flags | to->flags) & STREAM_UNIX) == 0) {
+			pump->mode = PUMP_SPLICE;
+			pump->streak = 0;
+		}
+		if (pump->mode == PUMP_SPLICE)
+			n = pump_splice(pump, from, to, tools, in_pipe, &result);
+		else
+			n = pump_copy(pump, from, to, tools, &result);
+		if (n == 0) {
+			if (result == PUMP_BUDGET)
+				continue; /* the mode has changed */
+			break;
+		}
+		*moved += n;
+		done += n;
+		result = PUMP_BUDGET;
+	}
+	if (*in_pipe == 0)
+		pump_give_pipe(pump, tools);
+	return result;
+}
+
+void pump_end(struct pump *pump, const struct pump_tools *tools)
+{
+	pump_give_pipe(pump, tools);
+}

@@ -1,0 +1,482 @@
+/* The birth of a relay, its states and its end; the slab they live in and the queues between turns.
+ */
+#include "worker/relay/relay.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/child.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/sink.h"
+#include "worker/relay/access_log.h"
+#include "worker/relay/impl.h"
+
+/* Next to the relays' own: channel, epoll, log, clock, a few of the C library's. */
+#define RELAYS_RESERVED_FDS 16
+#define RELAYS_MOST_PIPES   128
+#define RELAY_ID_SLOT_SHIFT 48
+
+static const struct {
+	const char *letters;
+	const char *text;
+} close_reasons[] = {
+#define CLOSE_REASON(name, letters, text) { letters, text },
+#include "worker/relay/close_reasons.def"
+#undef CLOSE_REASON
+};
+
+static const char *const state_names[] = {
+#define RELAY_STATE(name, text) text,
+#include "common/relay_states.def"
+#undef RELAY_STATE
+};
+
+const char *close_reason_text(enum close_reason why)
+{
+	return close_reasons[why].text;
+}
+
+const char *close_reason_letters(enum close_reason why)
+{
+	return close_reasons[why].letters;
+}
+
+static void relay_log(enum log_level level, const struct relay *relay, const char *format, va_list args)
+{
+	char text[256];
+
+	vsnprintf(text, sizeof(text), format, args);
+	if (level == LOG_LEVEL_DEBUG)
+		log_debug("#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
+	else
+		log_info("#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
+}
+
+void relay_log_info(const struct relay *relay, const char *format, ...)
+{
+	va_list args;
+
+	if (!log_enabled(LOG_LEVEL_INFO))
+		return;
+	va_start(args, format);
+	relay_log(LOG_LEVEL_INFO, relay, format, args);
+	va_end(args);
+}
+
+void relay_log_debug(const struct relay *relay, const char *format, ...)
+{
+	va_list args;
+
+	if (!log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	va_start(args, format);
+	relay_log(LOG_LEVEL_DEBUG, relay, format, args);
+	va_end(args);
+}
+
+/* ------------------------------------------------------------------ all relays of a worker */
+
+static void *relays_map(size_t bytes)
+{
+	void *memory =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (memory == MAP_FAILED) {
+		log_fatal("no memory for relays");
+		exit(EXIT_CODE_FAILED);
+	}
+	return memory;
+}
+
+static unsigned relays_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > UINT32_MAX)
+		return UINT32_MAX;
+	return (unsigned)limit.rlim_cur;
+}
+
+static unsigned relays_most_pipes(void)
+{
+	unsigned most = relays_fd_limit() / 64;
+
+	return most < RELAYS_MOST_PIPES ? most : RELAYS_MOST_PIPES;
+}
+
+void relays_reserve_fds(struct relays *relays, unsigned fds)
+{
+	unsigned limit = relays_fd_limit();
+	unsigned reserved = fds + RELAYS_RESERVED_FDS + 2 * relays_most_pipes();
+
+	relays->most = limit > reserved + 2 ? (limit - reserved) / 2 : 1;
+	if (relays->most > relays->slab_size)
+		relays->most = relays->slab_size;
+}
+
+static void relays_make_balancers(struct relays *relays)
+{
+	const struct conf *conf = relays->conf;
+
+	relays->balancers = calloc(conf->nbackends + 1, sizeof(*relays->balancers));
+	if (relays->balancers == NULL) {
+		log_fatal("no memory for backends");
+		exit(EXIT_CODE_FAILED);
+	}
+	for (size_t i = 0; i < conf->nbackends; i++) {
+		uint64_t seed = clock_now_us() ^ ((uint64_t)getpid() << 32) ^ i;
+
+		relays->balancers[i] = balancer_new(&conf->backends[i], relays->shm, seed);
+	}
+}
+
+struct relays *relays_new(struct event_base *base, const struct child *child)
+{
+	struct relays *relays = calloc(1, sizeof(*relays));
+
+	if (relays == NULL) {
+		log_fatal("no memory for relays");
+		exit(EXIT_CODE_FAILED);
+	}
+	relays->child = child;
+	relays->conf = child->conf;
+	relays->shm = child->shm;
+	relays->slot_number = child->slot;
+	relays->slot = shm_slot(child->shm, child->slot);
+	relays->base = base;
+	relays->wheel = wheel_new(base, on_relay_timer);
+	relays->tools.scratch = relays_map(PUMP_SCRATCH_BYTES);
+	relays->tools.pipes = pipes_new(relays_most_pipes());
+	relays->answer = relays_map(PUMP_SCRATCH_BYTES);
+	relays->slab_size = shm_records(child->shm);
+	relays->slab = relays_map(relays->slab_size * sizeof(struct relay));
+	relays->access_log = child->access_log;
+	TAILQ_INIT(&relays->free);
+	TAILQ_INIT(&relays->run);
+	TAILQ_INIT(&relays->ended);
+	relays_make_balancers(relays);
+	relays_reserve_fds(relays, 0);
+	return relays;
+}
+
+void relays_free(struct relays *relays)
+{
+	for (size_t i = 0; i < relays->conf->nbackends; i++)
+		balancer_free(relays->balancers[i]);
+	free(relays->balancers);
+	wheel_free(relays->wheel);
+	pipes_free(relays->tools.pipes);
+	munmap(relays->tools.scratch, PUMP_SCRATCH_BYTES);
+	munmap(relays->answer, PUMP_SCRATCH_BYTES);
+	munmap(relays->slab, relays->slab_size * sizeof(struct relay));
+	free(relays);
+}
+
+bool relays_have_room(const struct relays *relays)
+{
+	return relays->active < relays->most;
+}
+
+void relays_on_room(struct relays *relays, void (*on_room)(void *arg), void *arg)
+{
+	relays->on_room = on_room;
+	relays->on_room_arg = arg;
+}
+
+uint32_t relays_active(const struct relays *relays)
+{
+	return relays->active;
+}
+
+/* ------------------------------------------------------------------ birth and end of one */
+
+static struct relay *relay_take(struct relays *relays)
+{
+	struct relay *relay = TAILQ_FIRST(&relays->free);
+
+	if (relay != NULL) {
+		TAILQ_REMOVE(&relays->free, relay, link);
+	} else {
+		if (relays->slab_used == relays->slab_size)
+			return NULL;
+		relay = &relays->slab[relays->slab_used];
+		relay->index = relays->slab_used++;
+		atomic_store_explicit(&relays->slot->records, relays->slab_used, memory_order_relaxed);
+	}
+	relay->relays = relays;
+	relay->record = shm_record(relays->shm, relays->slot_number, relay->index);
+	return relay;
+}
+
+static void relay_clear(struct relay *relay)
+{
+	relay->magic = RELAY_MAGIC;
+	relay->client.fd = relay->server.fd = -1;
+	relay->client.flags = relay->server.flags = 0;
+	memset(&relay->up, 0, sizeof(relay->up));
+	memset(&relay->down, 0, sizeof(relay->down));
+	relay->timer.bucket = 0;
+	relay->backend = NULL;
+	relay->chosen = NULL;
+	relay->service = NULL;
+	relay->ntried = 0;
+	relay->queued = false;
+	relay->timed_out = false;
+}
+
+static void relay_count_active(struct relay *relay, int delta)
+{
+	struct relays *relays = relay->relays;
+
+	relays->active += (uint32_t)delta;
+	atomic_store_explicit(&relays->slot->active, relays->active, memory_order_relaxed);
+	atomic_fetch_add_explicit(&shm_shared(relays->shm)->active, (uint32_t)delta, memory_order_relaxed);
+	shm_count(&relays->slot->frontends[relay->frontend->place].active, (uint64_t)(int64_t)delta);
+	if (relay->backend != NULL)
+		shm_count(&relays->slot->backends_active[relay->backend->place], (uint64_t)(int64_t)delta);
+}
+
+static void relay_write_record(struct relay *relay, const struct sockaddr_any *client)
+{
+	struct relay_record *record = relay->record;
+	struct shm_slot *slot = relay->relays->slot;
+	uint64_t number = atomic_load_explicit(&slot->next_id, memory_order_relaxed) + 1;
+	size_t len;
+	const void *host = sockaddr_host_bytes(client, &len);
+
+	record_change_begin(record);
+	memset((char *)record + sizeof(record->sequence), 0, sizeof(*record) - sizeof(record->sequence));
+	atomic_store_explicit(&slot->next_id, number, memory_order_relaxed);
+	record->id = ((uint64_t)(relay->relays->slot_number + 1) << RELAY_ID_SLOT_SHIFT) | number;
+	record->state = RELAY_CHOOSING;
+	record->frontend = relay->frontend->place;
+	record->server = SHM_NONE;
+	record->backend = relay->backend != NULL ? relay->backend->place : SHM_NONE;
+	record->generation = relay->relays->child->generation;
+	record->accepted_ms = record->moved_ms = clock_now_ms();
+	record->accepted_wall_ms = clock_wall_ms();
+	record->wait_ms = record->connect_ms = RECORD_NEVER;
+	record->client_family = (uint8_t)client->u.sa.sa_family;
+	record->client_port = sockaddr_port(client);
+	memcpy(record->client_addr, host, len);
+	record->client_timeout_ms = relay->frontend->timeouts.client_ms;
+	if (relay->backend != NULL)
+		record->server_timeout_ms = relay->backend->timeouts.server_ms;
+	record_change_end(record);
+}
+
+static void relay_start(struct relay *relay)
+{
+	if (relay->service != NULL) {
+		relay_set_state(relay, RELAY_SERVING);
+		relay_serve(relay);
+		return;
+	}
+	relay_choose(relay);
+}
+
+void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
+{
+	static struct log_rate rate;
+	struct relay *relay = relay_take(relays);
+	uint8_t flags = STREAM_WRITABLE;
+
+	shm_count(&relays->slot->accepted, 1);
+	shm_count(&relays->slot->frontends[accepted->frontend->place].total, 1);
+	if (relay == NULL) {
+		close(accepted->fd);
+		return;
+	}
+	relay_clear(relay);
+	relay->frontend = accepted->frontend;
+	relay->backend = accepted->frontend->backend;
+	relay->local_port = accepted->local_port;
+	if (relay->backend == NULL)
+		relay->service = service_find(accepted->frontend->service);
+	relay_write_record(relay, accepted->client);
+	relay_count_active(relay, 1);
+	if (sockaddr_is_unix(accepted->client))
+		flags |= STREAM_UNIX;
+	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) < 0) {
+		if (log_rate_ok(&rate))
+			log_warn("frontend %s: cannot watch a connection%s", relay->frontend->name,
+				log_rate_note(&rate));
+		relay_close(relay, CLOSE_RESOURCE);
+		return;
+	}
+	relay_start(relay);
+}
+
+void relay_set_state(struct relay *relay, enum relay_state state)
+{
+	relay_log_debug(relay, "%s, was %s", state_names[state], state_names[relay->record->state]);
+	relay->record->state = (uint8_t)state;
+	relay_timer_set(relay);
+}
+
+void relay_touch(struct relay *relay)
+{
+	relay->record->moved_ms = clock_coarse_ms();
+}
+
+void relay_queue(struct relay *relay)
+{
+	if (relay->queued)
+		return;
+	relay->queued = true;
+	TAILQ_INSERT_TAIL(&relay->relays->run, relay, link);
+	relay->relays->nrun++;
+}
+
+static void relay_unqueue(struct relay *relay)
+{
+	if (!relay->queued)
+		return;
+	relay->queued = false;
+	TAILQ_REMOVE(&relay->relays->run, relay, link);
+	relay->relays->nrun--;
+}
+
+/* A side whose data did not all arrive must not look as if it had ended well. */
+static void relay_close_streams(struct relay *relay, enum close_reason why)
+{
+	bool reset = why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET;
+	bool up_cut = why != CLOSE_NORMAL && (relay->client.flags & STREAM_READABLE);
+	bool down_cut = why != CLOSE_NORMAL && (relay->server.flags & STREAM_READABLE);
+
+	if (reset || (up_cut && relay->chosen != NULL))
+		stream_abort(&relay->server);
+	else
+		stream_close(&relay->server);
+	if (reset || down_cut)
+		stream_abort(&relay->client);
+	else
+		stream_close(&relay->client);
+}
+
+void relay_close(struct relay *relay, enum close_reason why)
+{
+	struct relays *relays = relay->relays;
+
+	MUST(relay->magic == RELAY_MAGIC);
+	if (relay_state(relay) == RELAY_CLOSING)
+		return;
+	if (relays->access_log != NULL)
+		access_log_relay(relay, why);
+	relay_log_debug(relay, "%s", close_reason_text(why));
+	relay_close_streams(relay, why);
+	pump_end(&relay->up, &relays->tools);
+	pump_end(&relay->down, &relays->tools);
+	if (relay->chosen != NULL)
+		shm_server_active_add(relays->shm, relays->slot_number, relay->chosen->place, -1);
+	if (relay->service == NULL && relay->record->connect_ms == RECORD_NEVER)
+		shm_count(&relays->slot->frontends[relay->frontend->place].failed, 1);
+	relay_count_active(relay, -1);
+	wheel_del(relays->wheel, &relay->timer);
+	relay_unqueue(relay);
+	relay->record->state = RELAY_CLOSING;
+	TAILQ_INSERT_TAIL(&relays->ended, relay, link);
+}
+
+void relay_run(struct relay *relay)
+{
+	switch (relay_state(relay)) {
+	case RELAY_RELAYING:
+		relay_turn(relay);
+		break;
+	case RELAY_SERVING:
+		relay_serve(relay);
+		break;
+	case RELAY_LINGERING:
+		relay_linger(relay);
+		break;
+	case RELAY_CHOOSING:
+	case RELAY_CONNECTING:
+		break; /* the client may talk; it is read once a server is there */
+	case RELAY_FREE:
+	case RELAY_CLOSING:
+	case RELAY_STATES:
+		MUST(false);
+	}
+}
+
+void on_client_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct relay *relay = arg;
+
+	(void)fd;
+	MUST(relay->magic == RELAY_MAGIC);
+	stream_note(&relay->client, what);
+	relay_run(relay);
+}
+
+void on_server_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct relay *relay = arg;
+
+	(void)fd;
+	MUST(relay->magic == RELAY_MAGIC);
+	stream_note(&relay->server, what);
+	if (relay_state(relay) == RELAY_CONNECTING)
+		relay_connect_event(relay, what);
+	else
+		relay_run(relay);
+}
+
+/* ------------------------------------------------------------------ between two turns */
+
+static void relays_run_queued(struct relays *relays)
+{
+	struct relay *relay;
+
+	/* As many as wait now; those that are queued again wait for the next turn. */
+	for (uint32_t n = relays->nrun; n > 0 && (relay = TAILQ_FIRST(&relays->run)) != NULL; n--) {
+		relay_unqueue(relay);
+		relay_run(relay);
+	}
+}
+
+static void relays_free_ended(struct relays *relays)
+{
+	struct relay *relay;
+
+	while ((relay = TAILQ_FIRST(&relays->ended)) != NULL) {
+		TAILQ_REMOVE(&relays->ended, relay, link);
+		record_change_begin(relay->record);
+		relay->record->id = 0;
+		relay->record->state = RELAY_FREE;
+		record_change_end(relay->record);
+		relay->magic = 0;
+		TAILQ_INSERT_HEAD(&relays->free, relay, link);
+	}
+}
+
+bool relays_turn_end(struct relays *relays)
+{
+	relays_run_queued(relays);
+	relays_free_ended(relays);
+	if (relays->access_log != NULL)
+		sink_flush(relays->access_log);
+	if (relays->on_room != NULL && relays_have_room(relays))
+		relays->on_room(relays->on_room_arg);
+	return !TAILQ_EMPTY(&relays->run);
+}
+
+void relays_close_all(struct relays *relays, enum close_reason why)
+{
+	for (uint32_t i = 0; i < relays->slab_used; i++) {
+		struct relay *relay = &relays->slab[i];
+
+		if (relay->magic == RELAY_MAGIC)
+			relay_close(relay, why);
+	}
+	relays_free_ended(relays);
+	if (relays->access_log != NULL)
+		sink_flush(relays->access_log);
+}

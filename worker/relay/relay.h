@@ -1,0 +1,55 @@
+/* A relay: one client's connection, its server's, and what goes between them, from accept to close.
+ */
+#ifndef PROXYD_WORKER_RELAY_RELAY_H
+#define PROXYD_WORKER_RELAY_RELAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/must.h"
+#include "common/sockaddr.h"
+
+struct conf_frontend;
+struct event_base;
+struct child;
+struct relays;
+
+enum close_reason {
+#define CLOSE_REASON(name, letters, text) name,
+#include "worker/relay/close_reasons.def"
+#undef CLOSE_REASON
+	CLOSE_REASONS,
+};
+
+/* All relays of this worker with everything they share: slab, timers, pipes, balancers, scratch buffers.
+ * child is borrowed. Exits with a message when there is no memory: it is made at the worker's start. */
+struct relays *relays_new(struct event_base *base, const struct child *child);
+void relays_free(struct relays *relays);
+
+/* A connection was accepted. Takes fd over (non-blocking); local_port is the listener's. Never fails towards
+ * the caller: what cannot be relayed is closed, counted and logged. */
+struct relay_accepted {
+	int fd;
+	uint16_t local_port;
+	const struct conf_frontend *frontend;
+	const struct sockaddr_any *client;
+};
+void relay_accept(struct relays *relays, const struct relay_accepted *accepted);
+
+/* Is there room for one more? False stops the listeners until on_room says that there is again. */
+bool relays_have_room(const struct relays *relays);
+void relays_on_room(struct relays *relays, void (*on_room)(void *arg), void *arg);
+
+/* How many fds the rest of the process needs; what is left of the limit is for relays. */
+void relays_reserve_fds(struct relays *relays, unsigned fds);
+
+uint32_t relays_active(const struct relays *relays);
+
+/* After every turn of the loop: goes on with those that had spent their budget, gives the memory of the
+ * ended ones back, writes the access log. True: some still have work, do not sleep. */
+MUST_USE bool relays_turn_end(struct relays *relays);
+
+/* Ends all of them now. */
+void relays_close_all(struct relays *relays, enum close_reason why);
+
+#endif

@@ -1,0 +1,129 @@
+/* A relay without a server side: a built-in service answers. The request stays in the receive queue until
+ * the whole answer was sent, however slowly the client reads.
+ */
+#include "worker/relay/impl.h"
+
+#define SERVE_BUDGET 16 /* answers a turn */
+
+static struct service_state *serve_state(struct relay *relay)
+{
+	return (struct service_state *)(void *)relay->record->protocol;
+}
+
+static void serve_count(struct relay *relay, uint64_t in, uint64_t out)
+{
+	struct shm_frontend_counters *counters =
+		&relay->relays->slot->frontends[relay->frontend->place];
+
+	relay->record->bytes_in += in;
+	relay->record->bytes_out += out;
+	shm_count(&counters->bytes_in, in);
+	shm_count(&counters->bytes_out, out);
+	relay_touch(relay);
+}
+
+/* A FIN goes out; what the client still says is read away, so that no reset overtakes the answer. */
+static void serve_finish(struct relay *relay)
+{
+	relay->record->down_flow = FLOW_DONE;
+	stream_fin(&relay->client);
+	relay_timer_set(relay);
+}
+
+static void serve_ended(struct relay *relay, ssize_t peeked)
+{
+	if (peeked == STREAM_BROKEN || (relay->client.flags & STREAM_RESET))
+		relay_close(relay, CLOSE_CLIENT_RESET);
+	else
+		relay_close(relay, relay->record->down_flow == FLOW_DONE ? CLOSE_SERVICE : CLOSE_NORMAL);
+}
+
+/* Sends what is left of the answer. Returns true when all of it is out. */
+static bool serve_send(struct relay *relay, const struct service_output *out)
+{
+	struct service_state *state = serve_state(relay);
+	ssize_t n;
+
+	if (out->len == state->sent_bytes)
+		return true;
+	n = stream_send(&relay->client, out->bytes + state->sent_bytes, out->len - state->sent_bytes);
+	if (n == STREAM_BROKEN)
+		relay_close(relay, CLOSE_CLIENT_RESET);
+	if (n < 0)
+		return false;
+	state->sent_bytes += (uint32_t)n;
+	serve_count(relay, 0, (uint64_t)n);
+	return out->len == state->sent_bytes;
+}
+
+/* One unit: its input was peeked. Returns true when it was answered whole. */
+static bool serve_answer(struct relay *relay, const struct service_input *in)
+{
+	struct service_state *state = serve_state(relay);
+	struct service_output out = { .bytes = relay->relays->answer, .max = PUMP_SCRATCH_BYTES };
+
+	relay->service->answer(state, in, &out);
+	if (out.consumed == 0) {
+		/* More is needed: an edge tells when it comes. After a FIN none will. */
+		if ((relay->client.flags & STREAM_FIN) || in->full)
+			relay_close(relay, CLOSE_SERVICE);
+		relay->client.flags &= (uint8_t)~STREAM_READABLE;
+		return false;
+	}
+	state->unit_bytes = (uint32_t)out.consumed;
+	if (!serve_send(relay, &out)) {
+		relay->client.flags |= STREAM_READABLE; /* the unit is still there */
+		return false;
+	}
+	stream_drop(&relay->client, relay->relays->tools.scratch, out.consumed);
+	serve_count(relay, out.consumed, 0);
+	if (relay->service->answered != NULL)
+		relay->service->answered(state, in);
+	state->unit_bytes = state->sent_bytes = 0;
+	if (out.close)
+		serve_finish(relay);
+	return true;
+}
+
+/* Returns true to go on at once. */
+static bool serve_step(struct relay *relay)
+{
+	struct stream *client = &relay->client;
+	char *scratch = relay->relays->tools.scratch;
+	uint32_t unit = serve_state(relay)->unit_bytes;
+	size_t want = unit != 0 ? unit : PUMP_SCRATCH_BYTES;
+	struct service_input in = {
+		.frontend = relay->frontend,
+		.port = relay->local_port,
+		.bytes = scratch,
+	};
+	ssize_t peeked;
+
+	if ((client->flags & STREAM_READABLE) == 0)
+		return false;
+	if ((client->flags & STREAM_WRITABLE) == 0 && relay->record->down_flow != FLOW_DONE)
+		return false;
+	peeked = stream_peek(client, scratch, want);
+	if (peeked == STREAM_AGAIN)
+		return false;
+	if (peeked <= 0) {
+		serve_ended(relay, peeked);
+		return false;
+	}
+	if (relay->record->down_flow == FLOW_DONE) {
+		stream_drop(client, scratch, (size_t)peeked);
+		return true;
+	}
+	in.len = (size_t)peeked;
+	in.full = in.len == PUMP_SCRATCH_BYTES;
+	return serve_answer(relay, &in);
+}
+
+void relay_serve(struct relay *relay)
+{
+	for (int i = 0; i < SERVE_BUDGET; i++) {
+		if (!serve_step(relay))
+			return;
+	}
+	relay_queue(relay);
+}

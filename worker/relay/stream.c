@@ -1,0 +1,101 @@
+/* Plain sockets. */
+#include "worker/relay/stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int stream_open(struct stream *stream, struct event_base *base, int fd, uint8_t ready,
+	event_callback_fn on_event, void *arg)
+{
+	const short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
+
+	stream->fd = fd;
+	stream->flags = ready;
+	if (event_assign(&stream->event, base, fd, what, on_event, arg) == 0 &&
+		event_add(&stream->event, NULL) == 0)
+		return 0;
+	close(fd);
+	stream->fd = -1;
+	return -1;
+}
+
+void stream_note(struct stream *stream, short what)
+{
+	if (what & EV_READ)
+		stream->flags |= STREAM_READABLE;
+	if (what & EV_WRITE)
+		stream->flags |= STREAM_WRITABLE;
+	if (what & EV_CLOSED)
+		stream->flags |= STREAM_FIN | STREAM_READABLE;
+}
+
+enum stream_result stream_failed(struct stream *stream, enum stream_flags flag)
+{
+	if (errno == EAGAIN || errno == EINTR) {
+		stream->flags &= (uint8_t)~flag;
+		return STREAM_AGAIN;
+	}
+	/* The kernel tells of a reset once: whoever hears it first has to remember it. */
+	stream->flags |= STREAM_RESET;
+	return STREAM_BROKEN;
+}
+
+ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
+{
+	ssize_t n = recv(stream->fd, buf, max, MSG_PEEK);
+
+	if (n < 0)
+		return stream_failed(stream, STREAM_READABLE);
+	/* The queue is empty now; what comes later is a new edge. A FIN that was announced is still to come
+	 * out of the queue, without an edge of its own. */
+	if (n > 0 && (size_t)n < max && (stream->flags & (STREAM_FIN | STREAM_UNIX)) == 0)
+		stream->flags &= (uint8_t)~STREAM_READABLE;
+	return n;
+}
+
+void stream_drop(struct stream *stream, void *buf, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = (stream->flags & STREAM_UNIX) ? recv(stream->fd, buf, len, 0)
+							  : recv(stream->fd, NULL, len, MSG_TRUNC);
+
+		if (n <= 0)
+			return; /* a reset in between took the queue; the next peek says so */
+		len -= (size_t)n;
+	}
+}
+
+ssize_t stream_send(struct stream *stream, const void *buf, size_t len)
+{
+	ssize_t n = send(stream->fd, buf, len, MSG_NOSIGNAL);
+
+	if (n < 0)
+		return stream_failed(stream, STREAM_WRITABLE);
+	if ((size_t)n < len)
+		stream->flags &= (uint8_t)~STREAM_WRITABLE;
+	return n;
+}
+
+void stream_fin(struct stream *stream)
+{
+	shutdown(stream->fd, SHUT_WR);
+}
+
+void stream_close(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	event_del(&stream->event);
+	close(stream->fd);
+	stream->fd = -1;
+}
+
+void stream_abort(struct stream *stream)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (stream->fd >= 0 && (stream->flags & STREAM_UNIX) == 0)
+		(void)!connect(stream->fd, &none, sizeof(none));
+	stream_close(stream);
+}

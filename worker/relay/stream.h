@@ -1,0 +1,66 @@
+/* One socket of a relay, seen through edge-triggered readiness: what was ready stays so until a call says
+ * EAGAIN. The plain kind; TLS will be the other one under the same calls.
+ */
+#ifndef PROXYD_WORKER_RELAY_STREAM_H
+#define PROXYD_WORKER_RELAY_STREAM_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/must.h"
+
+enum stream_flags {
+	STREAM_READABLE = 1 << 0,
+	STREAM_WRITABLE = 1 << 1,
+	STREAM_FIN = 1 << 2,   /* the peer's FIN (or reset) waits in the queue: read until it comes */
+	STREAM_RESET = 1 << 3, /* the peer reset it, or the kernel gave it up */
+	STREAM_UNIX = 1 << 4,  /* no TCP: no reset can be sent, the kernel keeps no byte counts */
+};
+
+struct stream {
+	struct event event;
+	int fd; /* owned; -1 when closed */
+	uint8_t flags;
+};
+
+/* What a call on the stream came to, when it was not a number of bytes. */
+enum stream_result {
+	STREAM_AGAIN = -1, /* not now; readiness was taken back, an event will tell */
+	STREAM_BROKEN = -2, /* reset or error; STREAM_RESET is set */
+};
+
+/* Takes fd over, which is non-blocking, and watches it. Returns -1 with errno when epoll has no room; fd
+ * is then closed. ready: flags that hold already. */
+MUST_USE int stream_open(struct stream *stream, struct event_base *base, int fd, uint8_t ready,
+	event_callback_fn on_event, void *arg);
+
+/* What the event said, into flags. */
+void stream_note(struct stream *stream, short what);
+
+/* A copy of what waits to be read, at most max bytes, nothing taken. 0 at the peer's FIN. */
+ssize_t stream_peek(struct stream *stream, void *buf, size_t max);
+
+/* Takes len bytes, which were peeked, out of the queue. buf has room for them: a Unix socket cannot drop
+ * without copying. */
+void stream_drop(struct stream *stream, void *buf, size_t len);
+
+/* Queues as much as fits; less than len takes STREAM_WRITABLE back. */
+ssize_t stream_send(struct stream *stream, const void *buf, size_t len);
+
+/* An error of a call outside (splice): errno as STREAM_AGAIN or STREAM_BROKEN; flag is the readiness that
+ * EAGAIN takes back. */
+enum stream_result stream_failed(struct stream *stream, enum stream_flags flag);
+
+void stream_fin(struct stream *stream); /* no more will be sent: FIN after what is queued */
+
+/* Both ends it: queued bytes are still delivered by stream_close, not by stream_abort, after which the
+ * peer sees a reset. By shutdown and disconnect, not by closing the last copy: another process may hold
+ * one. Idempotent. */
+void stream_close(struct stream *stream);
+void stream_abort(struct stream *stream);
+
+#endif
