@@ -1,0 +1,224 @@
+/* Opens listening sockets. With SO_REUSEPORT a second daemon of the same user could bind beside us and
+ * take half of the connections unnoticed; so the first socket of an address is bound without it, which
+ * fails where anybody listens, and gets the option only afterwards, so that its siblings can follow.
+ */
+#include "master/bind.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "conf/conf.h"
+
+#define BIND_UNIX_UMASK 0111 /* 0666: who may connect is the directory's business, as with nginx */
+
+static int bind_set(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/* An option that makes it slower or less tidy when missing, but not wrong. */
+static void bind_try(const struct bind_ask *ask, int fd, int option, int value, const char *name)
+{
+	if (bind_set(fd, IPPROTO_TCP, option, value) < 0 && ask->first)
+		log_warn("frontend %s: cannot set %s", ask->frontend->name, name);
+}
+
+static int bind_socket(const struct bind_ask *ask, int family)
+{
+	const int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+	int fd;
+
+	if (ask->frontend->tcp.mptcp) {
+		fd = socket(family, type, IPPROTO_MPTCP);
+		if (fd >= 0 || errno == EAFNOSUPPORT || errno == EMFILE || errno == ENFILE)
+			return fd;
+		if (ask->first)
+			log_warn("frontend %s: no MPTCP here, plain TCP is used",
+				ask->frontend->name);
+	}
+	return socket(family, type, 0);
+}
+
+/* What accepted connections inherit. */
+static void bind_set_inherited(const struct bind_ask *ask, int fd)
+{
+	const struct conf_tcp *tcp = &ask->frontend->tcp;
+
+	if (tcp->nodelay)
+		bind_try(ask, fd, TCP_NODELAY, 1, "tcp.nodelay");
+	if (tcp->keepalive_ms > 0) {
+		if (bind_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 && ask->first)
+			log_warn("frontend %s: cannot set tcp.keepalive", ask->frontend->name);
+		bind_try(ask, fd, TCP_KEEPIDLE, (int)((tcp->keepalive_ms + 999) / 1000),
+			"tcp.keepalive");
+	}
+	if (tcp->user_timeout_ms > 0)
+		bind_try(ask, fd, TCP_USER_TIMEOUT, (int)tcp->user_timeout_ms, "tcp.user_timeout");
+	if (tcp->defer_accept_ms > 0)
+		bind_try(ask, fd, TCP_DEFER_ACCEPT, (int)((tcp->defer_accept_ms + 999) / 1000),
+			"tcp.defer_accept");
+	if (tcp->fastopen > 0)
+		bind_try(ask, fd, TCP_FASTOPEN, (int)tcp->fastopen, "tcp.fastopen");
+}
+
+/* What decides which packets the socket sees: without it, it would be another socket. */
+static int bind_set_essential(const struct bind_ask *ask, int fd, const char **what_r)
+{
+	const struct conf_tcp *tcp = &ask->frontend->tcp;
+	bool v6 = ask->addr->u.sa.sa_family == AF_INET6;
+
+	*what_r = "set SO_REUSEADDR on";
+	if (bind_set(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+		return -1;
+	*what_r = "set IPV6_V6ONLY on";
+	if (v6 && bind_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, ask->v6only) < 0)
+		return -1;
+	*what_r = "set tcp.transparent on";
+	if (tcp->transparent &&
+		bind_set(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT,
+			1) < 0)
+		return -1;
+	*what_r = "set tcp.interface on";
+	if (tcp->interface[0] != '\0' &&
+		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, tcp->interface,
+			(socklen_t)strlen(tcp->interface) + 1) < 0)
+		return -1;
+	return 0;
+}
+
+static void bind_check_backlog(const struct bind_ask *ask)
+{
+	FILE *file = ask->first ? fopen("/proc/sys/net/core/somaxconn", "re") : NULL;
+	unsigned most = 0;
+
+	if (file == NULL)
+		return;
+	if (fscanf(file, "%u", &most) == 1 && ask->frontend->tcp.backlog > most)
+		log_warnx("frontend %s: tcp.backlog %u is cut to net.core.somaxconn, %u",
+			ask->frontend->name, ask->frontend->tcp.backlog, most);
+	fclose(file);
+}
+
+static int bind_tcp(const struct bind_ask *ask, int fd, const char **what_r)
+{
+	if (bind_set_essential(ask, fd, what_r) < 0)
+		return -1;
+	*what_r = "share";
+	if (!ask->first && bind_set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return -1;
+	*what_r = "bind";
+	if (bind(fd, &ask->addr->u.sa, ask->addr->len) < 0)
+		return -1;
+	*what_r = "share";
+	if (ask->first && bind_set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return -1;
+	bind_set_inherited(ask, fd);
+	*what_r = "listen on";
+	return listen(fd, (int)ask->frontend->tcp.backlog);
+}
+
+/* Is the file at the path of a socket that nobody listens on any more? Then it is removed. */
+static int bind_unix_clear(const struct sockaddr_any *addr)
+{
+	struct stat st;
+	int fd;
+	int error = 0;
+
+	if (lstat(addr->u.un.sun_path, &st) < 0)
+		return errno == ENOENT ? 0 : -1;
+	if (!S_ISSOCK(st.st_mode)) {
+		errno = EEXIST;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, &addr->u.sa, addr->len) < 0)
+		error = errno;
+	close(fd);
+	if (error == ECONNREFUSED)
+		return unlink(addr->u.un.sun_path);
+	/* Connected, or its queue is full (EAGAIN): somebody lives there. */
+	errno = error == 0 || error == EAGAIN ? EADDRINUSE : error;
+	return -1;
+}
+
+static int bind_unix(const struct bind_ask *ask, int fd, const char **what_r)
+{
+	mode_t mask;
+	int result;
+
+	*what_r = "bind";
+	if (bind_unix_clear(ask->addr) < 0)
+		return -1;
+	mask = umask(BIND_UNIX_UMASK);
+	result = bind(fd, &ask->addr->u.sa, ask->addr->len);
+	umask(mask);
+	if (result < 0)
+		return -1;
+	*what_r = "listen on";
+	return listen(fd, (int)ask->frontend->tcp.backlog);
+}
+
+int bind_open(const struct bind_ask *ask, int *fd_r, const char **what_r)
+{
+	bool is_unix = sockaddr_is_unix(ask->addr);
+	int fd;
+	int saved;
+
+	*what_r = "open a socket for";
+	fd = is_unix ? socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+		     : bind_socket(ask, ask->addr->u.sa.sa_family);
+	if (fd < 0)
+		return -1;
+	if ((is_unix ? bind_unix(ask, fd, what_r) : bind_tcp(ask, fd, what_r)) < 0) {
+		saved = errno;
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	bind_check_backlog(ask);
+	*fd_r = fd;
+	return 0;
+}
+
+const char *bind_hint(int error, const struct sockaddr_any *addr)
+{
+	if (error == EACCES && !sockaddr_is_unix(addr) && sockaddr_port(addr) < 1024)
+		return " (ports below 1024 need root or CAP_NET_BIND_SERVICE)";
+	if (error == EADDRINUSE)
+		return " (another process listens there)";
+	if (error == EADDRNOTAVAIL)
+		return " (no interface of this machine has it)";
+	if (error == EEXIST)
+		return " (and is not a socket)";
+	if (error == EMFILE)
+		return " (raise the limit: ulimit -n, LimitNOFILE=)";
+	return "";
+}
+
+void bind_file_note(const struct sockaddr_any *addr, struct bind_file *file_r)
+{
+	struct stat st = { 0 };
+
+	if (lstat(addr->u.un.sun_path, &st) < 0)
+		st.st_ino = 0;
+	file_r->dev = st.st_dev;
+	file_r->ino = st.st_ino;
+}
+
+void bind_file_remove(const struct sockaddr_any *addr, const struct bind_file *file)
+{
+	struct stat st;
+
+	if (lstat(addr->u.un.sun_path, &st) < 0 || st.st_dev != file->dev || st.st_ino != file->ino)
+		return;
+	if (unlink(addr->u.un.sun_path) < 0)
+		log_warn("cannot remove %s", addr->u.un.sun_path);
+}

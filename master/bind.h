@@ -1,0 +1,37 @@
+/* One listening socket, from its address and the frontend's options.
+ */
+#ifndef PROXYD_MASTER_BIND_H
+#define PROXYD_MASTER_BIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include "common/must.h"
+#include "common/sockaddr.h"
+
+struct conf_frontend;
+
+struct bind_ask {
+	const struct conf_frontend *frontend;
+	const struct sockaddr_any *addr;
+	bool v6only; /* of an IPv6 address */
+	bool first; /* of those for this address: finds out whether it is taken, and says what it warns of */
+};
+
+/* Open, bind, listen: non-blocking, CLOEXEC. Returns 0 and the fd, which is the caller's; or -1 with
+ * errno, and *what_r (static) says what could not be done: "bind". */
+MUST_USE int bind_open(const struct bind_ask *ask, int *fd_r, const char **what_r);
+
+/* What an operator would want to know besides strerror; "" when nothing. */
+const char *bind_hint(int error, const struct sockaddr_any *addr);
+
+/* Remove the file of a Unix socket of ours, unless it is another's by now. */
+struct bind_file {
+	dev_t dev;
+	ino_t ino;
+};
+void bind_file_note(const struct sockaddr_any *addr, struct bind_file *file_r);
+void bind_file_remove(const struct sockaddr_any *addr, const struct bind_file *file);
+
+#endif
