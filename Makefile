@@ -1,0 +1,104 @@
+# proxyd: make, make demo, make test; `make help` lists the rest.
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(origin CC),default)
+CC     := gcc
+endif
+BUILD  ?= build$(if $(SAN),-san)
+PREFIX ?= /usr
+JOBS   ?= $(shell nproc)
+
+VERSION := 0.1.0
+PKGS    := libevent_core libevent_extra yaml-0.1 libcrypto libcares libxxhash libcap-ng libbsd-overlay
+
+# On a fresh machine none of this is there yet: no noise from here, `libraries` below says what helps.
+PKGS_FOUND := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+SYSTEMD    := $(shell pkg-config --exists libsystemd 2>/dev/null && echo libsystemd)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(SYSTEMD) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) $(SYSTEMD) 2>/dev/null)
+
+comma := ,
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+	-Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough -Werror
+HARD := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+CPPFLAGS += -D_GNU_SOURCE -I. -DPROXYD_VERSION='"$(VERSION)"' $(if $(SYSTEMD),-DHAVE_SYSTEMD)
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS  = -std=gnu11 $(WARN) $(HARD) $(SANFLAGS) $(CFLAGS) -MMD -MP $(PKG_CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+LIBS        = $(PKG_LIBS) -lm
+
+PROGRAMS := $(patsubst master/main.c,$(BUILD)/proxyd,$(patsubst master/proxyctl.c,$(BUILD)/proxyctl, \
+	$(wildcard master/main.c master/proxyctl.c)))
+LIB_SRC  := $(wildcard common/*.c conf/*.c worker/*.c worker/*/*.c) \
+	$(filter-out master/main.c master/proxyctl.c,$(wildcard master/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+UNIT_SRC := $(wildcard tests/unit/*_test.c)
+UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
+
+# The suites' own programs: HELPERS have a main, malloc_count is preloaded, the rest is shared by them.
+HELPERS    := origin client reaper free-port
+HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(BUILD)/tests/helpers/malloc_count.so
+HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \
+	tests/helpers/malloc_count.c,$(wildcard tests/helpers/*.c)))
+
+.DEFAULT_GOAL := all
+all: $(PROGRAMS) ## build build/proxyd and build/proxyctl
+
+demo: ## install what building needs, build, run the demonstration
+	@packaging/install-deps build
+	@$(SUBMAKE) all
+	@exec $(BUILD)/proxyd --demo
+
+test: ## install what the suites need, build, run them (TESTS="unit relay" for some, SAN=1 with sanitizers)
+	@packaging/install-deps test
+	@$(SUBMAKE) tests
+	@BUILD=$(BUILD) tests/run $(TESTS)
+
+tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) ## build all that `make test` runs
+
+unit: $(UNIT_BIN) ## build and run the unit tests
+	@BUILD=$(BUILD) tests/run unit
+
+lint: ## format, clang-tidy, cppcheck, shellcheck, walls
+	@packaging/install-deps lint
+	@tests/lint
+
+walls: ## who may include whom, and what may lie at the top
+	@tests/walls
+
+clean: ## remove what was built
+	rm -rf build build-san
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+# make again, for what install-deps may have changed; side by side unless the caller said how.
+SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
+libraries:
+ifneq ($(PKGS_FOUND),yes)
+	@echo "make: pkg-config or a library is missing: run packaging/install-deps" >&2; false
+endif
+
+$(BUILD)/proxyd: $(BUILD)/master/main.o $(LIB_OBJ)
+$(BUILD)/proxyctl: $(BUILD)/master/proxyctl.o $(LIB_OBJ)
+$(PROGRAMS):
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c | libraries
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(UNIT_BIN): %_test: %_test.o $(LIB_OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
+	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
+
+# Loaded into a proxyd that has no sanitizer of its own, so never built with one.
+$(BUILD)/tests/helpers/malloc_count.so: tests/helpers/malloc_count.c | libraries
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
+
+-include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
+.PHONY: all demo test tests unit lint walls clean help libraries
