@@ -3,7 +3,7 @@
 #ifndef PROXYD_COMMON_MUST_H
 #define PROXYD_COMMON_MUST_H
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE               __attribute__((warn_unused_result))
 #define PRINTF_LIKE(at, first) __attribute__((format(printf, at, first)))
 
 /* Say where and what on stderr, then abort: the supervisor replaces the process. */

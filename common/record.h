@@ -81,7 +81,8 @@ struct relay_record {
 	uint32_t server_timeout_ms;
 	uint64_t unused2[2];
 
-	uint8_t protocol[RECORD_PROTOCOL_BYTES]; /* a protocol's parser state, see its save and restore */
+	uint8_t protocol
+		[RECORD_PROTOCOL_BYTES]; /* a protocol's parser state, see its save and restore */
 };
 
 /* Around a change of several fields that a reader must see together. Only the owner calls these. */

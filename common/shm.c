@@ -89,7 +89,8 @@ static int shm_open_memory(struct shm *shm)
 		return -1;
 	if (fcntl(shm->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		return -1;
-	shm->base = mmap(NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, 0);
+	shm->base = mmap(
+		NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, 0);
 	if (shm->base == MAP_FAILED) {
 		shm->base = NULL;
 		return -1;
@@ -173,8 +174,8 @@ struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record)
 {
 	MUST(slot < SHM_SLOTS && record < shm->records);
 	return (struct relay_record *)(void *)(shm->base + shm->slots_at + slot * shm->slot_bytes +
-					       shm->records_at) +
-	       record;
+		       shm->records_at) +
+		record;
 }
 
 uint32_t shm_records(const struct shm *shm)
@@ -184,16 +185,14 @@ uint32_t shm_records(const struct shm *shm)
 
 static uint32_t shm_most(enum shm_kind kind)
 {
-	switch (kind) {
-	case SHM_FRONTEND:
-		return SHM_FRONTENDS_MAX;
-	case SHM_BACKEND:
-		return SHM_BACKENDS_MAX;
-	case SHM_SERVER:
-	case SHM_KINDS:
-		break;
-	}
-	return SHM_SERVERS_MAX;
+	static const uint32_t most[SHM_KINDS] = {
+		[SHM_FRONTEND] = SHM_FRONTENDS_MAX,
+		[SHM_BACKEND] = SHM_BACKENDS_MAX,
+		[SHM_SERVER] = SHM_SERVERS_MAX,
+	};
+
+	MUST(kind < SHM_KINDS);
+	return most[kind];
 }
 
 uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name)
@@ -201,6 +200,7 @@ uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name)
 	struct shm_names *names = &shm_master(shm)->names[kind];
 	uint32_t hash = 5381;
 	uint32_t place = names->count;
+	size_t len = strlen(name);
 
 	for (const char *p = name; *p != '\0'; p++)
 		hash = hash * 33 + (unsigned char)*p;
@@ -212,9 +212,9 @@ uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name)
 		if (strcmp(names->names[found - 1], name) == 0)
 			return found - 1;
 	}
-	if (place == shm_most(kind) || strlen(name) >= SHM_NAME_MAX)
+	if (place == shm_most(kind) || len >= SHM_NAME_MAX)
 		return SHM_NONE;
-	strcpy(names->names[place], name);
+	memcpy(names->names[place], name, len + 1);
 	names->index[hash % SHM_INDEX_SIZE] = place + 1;
 	names->count = place + 1;
 	return place;
@@ -268,12 +268,15 @@ static bool shm_look(struct shm *shm, uint32_t server, uint64_t *held_r, uint32_
 		if (before[i] % 2 == 1)
 			return false;
 		if (before[i] != 0)
-			*held_r += atomic_load_explicit(&slot->servers[server].active, memory_order_relaxed);
+			*held_r += atomic_load_explicit(
+				&slot->servers[server].active, memory_order_relaxed);
 	}
-	*shared_r = atomic_load_explicit(&shm_shared(shm)->servers[server].active, memory_order_relaxed);
+	*shared_r = atomic_load_explicit(
+		&shm_shared(shm)->servers[server].active, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
 	for (uint32_t i = 0; i < slots; i++) {
-		if (atomic_load_explicit(&shm_slot(shm, i)->sequence, memory_order_relaxed) != before[i])
+		if (atomic_load_explicit(&shm_slot(shm, i)->sequence, memory_order_relaxed) !=
+			before[i])
 			return false;
 	}
 	return true;
@@ -294,8 +297,8 @@ static void shm_reconcile(struct shm *shm, uint32_t server, unsigned *patience)
 		--*patience;
 		usleep(SHM_PATIENCE_US);
 	}
-	atomic_fetch_add_explicit(
-		&shm_shared(shm)->servers[server].active, (uint32_t)held - shared, memory_order_relaxed);
+	atomic_fetch_add_explicit(&shm_shared(shm)->servers[server].active, (uint32_t)held - shared,
+		memory_order_relaxed);
 }
 
 uint32_t shm_slot_reap(struct shm *shm, uint32_t slot)

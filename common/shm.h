@@ -46,7 +46,8 @@ enum shm_kind { SHM_FRONTEND, SHM_BACKEND, SHM_SERVER, SHM_KINDS };
 
 struct shm_names {
 	_Atomic uint32_t count;
-	uint32_t index[SHM_INDEX_SIZE]; /* open addressing by the name's hash: place + 1, 0 is free */
+	uint32_t index
+		[SHM_INDEX_SIZE]; /* open addressing by the name's hash: place + 1, 0 is free */
 	char names[SHM_SERVERS_MAX][SHM_NAME_MAX];
 };
 
@@ -66,10 +67,10 @@ enum health {
 };
 
 struct shm_health {
-	_Atomic uint32_t health;       /* enum health */
-	_Atomic uint32_t streak;       /* checks in a row that spoke against `health` */
-	_Atomic uint32_t error;        /* errno of the last check that failed, 0 when it was good */
-	_Atomic uint32_t checks;       /* done so far */
+	_Atomic uint32_t health; /* enum health */
+	_Atomic uint32_t streak; /* checks in a row that spoke against `health` */
+	_Atomic uint32_t error;  /* errno of the last check that failed, 0 when it was good */
+	_Atomic uint32_t checks; /* done so far */
 	_Atomic uint64_t last_check_ms;
 	_Atomic uint64_t last_change_ms;
 };
@@ -82,17 +83,19 @@ struct shm_checker {
 /* ------------------------------------------------------------------ everyone's atomics */
 
 struct shm_shared_server {
-	_Atomic uint32_t active;        /* relays and connects to it now, all workers and generations */
-	_Atomic uint32_t last_addr;     /* which of its addresses worked last */
-	_Atomic uint32_t fails;         /* failed connects since fails_since_ms */
+	_Atomic uint32_t active;    /* relays and connects to it now, all workers and generations */
+	_Atomic uint32_t last_addr; /* which of its addresses worked last */
+	_Atomic uint32_t fails;     /* failed connects since fails_since_ms */
 	_Atomic uint32_t unused;
 	_Atomic uint64_t fails_since_ms;
-	_Atomic uint64_t ejected_until_ms; /* passive health: not chosen before then while others work */
+	_Atomic uint64_t
+		ejected_until_ms; /* passive health: not chosen before then while others work */
 };
 
 struct shm_shared_backend {
 	_Atomic uint64_t cursor; /* round robin, and whose turn it is in a tie */
-	_Atomic uint32_t epoch;  /* goes up whenever the state or weight of one of its servers changes */
+	_Atomic uint32_t
+		epoch; /* goes up whenever the state or weight of one of its servers changes */
 	_Atomic uint32_t unused;
 };
 
@@ -126,15 +129,16 @@ struct shm_server_counters {
 enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_SERVING, SLOT_DRAINING };
 
 struct shm_slot {
-	_Atomic uint64_t heartbeat_ms; /* clock_now_ms of the last turn of its loop, at least 4 a timeout */
-	_Atomic uint32_t state;        /* enum slot_state */
+	_Atomic uint64_t
+		heartbeat_ms; /* clock_now_ms of the last turn of its loop, at least 4 a timeout */
+	_Atomic uint32_t state; /* enum slot_state */
 	_Atomic uint32_t pid;
 	_Atomic uint32_t generation;
 	_Atomic uint32_t restarts; /* written by the master, between two workers */
 	_Atomic uint64_t next_id;  /* of relays; goes on after a worker's death */
 	_Atomic uint64_t accepted;
-	_Atomic uint32_t active;  /* relays now */
-	_Atomic uint32_t records; /* highest record in use + 1 */
+	_Atomic uint32_t active;   /* relays now */
+	_Atomic uint32_t records;  /* highest record in use + 1 */
 	_Atomic uint64_t sequence; /* odd while an `active` and its shared twin are being changed */
 	_Atomic uint64_t unused[7];
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];

@@ -199,6 +199,8 @@ static int parse_host_port(struct parse *parse, char *text)
 			"unix:/PATH",
 			quote(parse));
 	}
+	if (strstr(text, "://") != NULL)
+		return FAIL(parse, "%s: an address has no scheme, write HOST:PORT", quote(parse));
 	if (strchr(colon + 1, ':') != NULL)
 		return FAIL(
 			parse, "%s: an IPv6 address stands in brackets, `[V6]:PORT`", quote(parse));

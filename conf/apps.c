@@ -76,7 +76,7 @@ static void app_pair(const struct source *source, struct app *app, const yaml_no
 		return;
 	key = table_find(&app_table, name);
 	if (key == NULL) {
-		key = read_unknown(source, node, &table, 1);
+		key = read_unknown(source, node, &table, 1, false);
 		if (key != NULL)
 			app->guessed[key - app_keys] = true;
 	} else if (app->values[key - app_keys] != NULL) {
@@ -190,7 +190,10 @@ static void app_read(const struct source *source, const yaml_node_t *node)
 				app_keys[i].name);
 	app.name = app_name(source, &app);
 	/* Without a name the rest is still read, for its errors. */
-	backend = draft_backend_add(source->draft, *app.name == '\0' ? "app" : app.name, &app.mark);
+	if (*app.name == '\0')
+		app.name = arena_printf(
+			source->draft->scratch, "app-%u-%u", app.mark.line, app.mark.column);
+	backend = draft_backend_add(source->draft, app.name, &app.mark);
 	if (backend == NULL)
 		return;
 	app_targets(source, &app, backend);
@@ -226,7 +229,7 @@ void apps_read(const struct source *source, const yaml_node_t *root)
 		if (name == NULL)
 			continue;
 		if (strcmp(name, top_key.name) != 0) {
-			read_unknown(source, node, &table, 1);
+			read_unknown(source, node, &table, 1, false);
 		} else if (seen) {
 			problem_add(&source->draft->problems, &mark, "`Apps` is there twice");
 		} else {

@@ -34,8 +34,6 @@ struct draft *draft_new(void)
 
 void draft_free(struct draft *draft)
 {
-	names_free(draft->frontend_names);
-	names_free(draft->backend_names);
 	arena_free(draft->arena);
 	arena_free(draft->scratch);
 }
@@ -233,6 +231,4 @@ void draft_forward(
 		server->conf.address = addresses->list[i];
 		server->given[SERVER_ADDRESS].how = KEY_GIVEN;
 	}
-	names_free(server_names);
-	names_free(forwards);
 }

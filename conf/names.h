@@ -7,9 +7,8 @@
 struct arena;
 struct names;
 
-/* The entries live in arena, which must outlive the names. */
+/* It lives in arena, and goes with it. */
 struct names *names_new(struct arena *arena);
-void names_free(struct names *names);
 
 /* Returns NULL when name is new and now object's; else whose it is. name is borrowed. */
 void *names_add(struct names *names, const char *name, void *object);

@@ -64,9 +64,13 @@ const char *node_what(const struct source *source, const yaml_node_t *node)
 		return "empty";
 	switch (node->type) {
 	case YAML_SEQUENCE_NODE:
-		return "a list";
+		return node->data.sequence.items.start == node->data.sequence.items.top
+			? "an empty list"
+			: "a list";
 	case YAML_MAPPING_NODE:
-		return "a map";
+		return node->data.mapping.pairs.start == node->data.mapping.pairs.top
+			? "an empty map"
+			: "a map";
 	case YAML_SCALAR_NODE:
 	case YAML_NO_NODE:
 		break;

@@ -154,14 +154,17 @@ static void compare(struct overlap *overlap, const struct claim *a, const struct
 static void say(struct draft *draft, const struct bind *later, const struct bind *earlier)
 {
 	const char *name = quote_text(draft->scratch, earlier->frontend->conf.name);
-	const char *same =
-		strcmp(later->address->text, earlier->address->text) == 0 ? "is" : "overlaps";
-	const char *where = earlier->mark->line == 0
-		? ""
-		: arena_printf(draft->scratch, " in line %u", earlier->mark->line);
+	const char *where = "";
 
-	problem_add(&draft->problems, later->mark, "`%s` %s `%s`, which frontend %s listens on%s",
-		later->address->text, same, earlier->address->text, name, where);
+	if (earlier->mark->line != 0)
+		where = arena_printf(draft->scratch, " in line %u", earlier->mark->line);
+	if (strcmp(later->address->text, earlier->address->text) == 0)
+		problem_add(&draft->problems, later->mark, "`%s` is taken by frontend %s%s",
+			later->address->text, name, where);
+	else
+		problem_add(&draft->problems, later->mark,
+			"`%s` overlaps `%s`, taken by frontend %s%s", later->address->text,
+			earlier->address->text, name, where);
 }
 
 void draft_check_overlap(struct draft *draft)
@@ -174,7 +177,6 @@ void draft_check_overlap(struct draft *draft)
 	overlap.claims = arena_alloc(draft->scratch, 3 * room * sizeof(*overlap.claims));
 	STAILQ_FOREACH(frontend, &draft->frontends, next)
 	claim_frontend(&overlap, frontend);
-	names_free(overlap.texts);
 	qsort(overlap.claims, overlap.nclaims, sizeof(*overlap.claims), by_space_and_port);
 	for (size_t i = 0; i < overlap.nclaims; i++)
 		for (size_t j = i + 1; j < overlap.nclaims; j++) {

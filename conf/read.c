@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "conf/arena.h"
-#include "conf/nearest.h"
 #include "conf/value.h"
 
 /* Where the keys of a map may go. In `defaults` that is a frontend and a backend at once, and `timeouts`
@@ -42,56 +41,6 @@ static struct draft_given *match_given(const struct match *match)
 
 /* ------------------------------------------------------------------ unknown keys */
 
-static const char *known_keys(
-	struct arena *arena, const struct conf_table *const *tables, size_t ntables, bool inherited)
-{
-	const char *text = "";
-
-	for (size_t t = 0; t < ntables; t++)
-		for (size_t i = 0; i < tables[t]->nkeys; i++) {
-			const struct conf_key *key = &tables[t]->keys[i];
-
-			if (t > 0 && table_find(tables[0], key->name) != NULL)
-				continue;
-			if (!inherited || key->inherit)
-				text = arena_printf(arena, "%s%s%s", text,
-					*text == '\0' ? "" : ", ", key->name);
-		}
-	return text;
-}
-
-static const struct conf_key *unknown(const struct source *source, const yaml_node_t *node,
-	const struct conf_table *const *tables, size_t ntables, bool inherited)
-{
-	struct arena *scratch = source->draft->scratch;
-	struct conf_mark mark = node_mark(source, node);
-	const char *name = node_text(node) != NULL ? node_text(node) : "";
-	const struct conf_key *key = NULL;
-	struct nearest nearest;
-
-	nearest_start(&nearest, name);
-	for (size_t t = 0; t < ntables; t++)
-		for (size_t i = 0; i < tables[t]->nkeys; i++)
-			if (!inherited || tables[t]->keys[i].inherit)
-				nearest_offer(&nearest, tables[t]->keys[i].name);
-	if (nearest.name == NULL) {
-		problem_add(&source->draft->problems, &mark, "unknown key %s, known here: %s",
-			quote_text(scratch, name), known_keys(scratch, tables, ntables, inherited));
-		return NULL;
-	}
-	problem_add(&source->draft->problems, &mark, "unknown key %s, did you mean `%s`?",
-		quote_text(scratch, name), nearest.name);
-	for (size_t t = 0; t < ntables && key == NULL; t++)
-		key = table_find(tables[t], nearest.name);
-	return key;
-}
-
-const struct conf_key *read_unknown(const struct source *source, const yaml_node_t *node,
-	const struct conf_table *const *tables, size_t ntables)
-{
-	return unknown(source, node, tables, ntables, false);
-}
-
 static void scope_unknown(
 	const struct source *source, const struct scope *scope, const yaml_node_t *node)
 {
@@ -100,7 +49,7 @@ static void scope_unknown(
 
 	for (size_t t = 0; t < scope->ntargets; t++)
 		tables[t] = scope->targets[t].table;
-	key = unknown(source, node, tables, scope->ntargets, scope->defaults);
+	key = read_unknown(source, node, tables, scope->ntargets, scope->defaults);
 	if (key == NULL)
 		return;
 	for (size_t t = 0; t < scope->ntargets; t++) {
@@ -144,17 +93,17 @@ static void read_address(const struct source *source, const struct conf_key *key
 	struct draft *draft = source->draft;
 	struct conf_mark mark = node_mark(source, node);
 	const char *text = node_text(node), *error;
+	struct address address;
 
 	if (text == NULL) {
-		wrong(source, key, node);
-		return;
-	}
-	if (address_parse(draft->arena, text, key->use, &addresses->list[addresses->count],
-		    &error) == -1) {
+		problem_add(&draft->problems, &mark, "`%s` holds addresses, not %s", key->name,
+			node_what(source, node));
+	} else if (address_parse(draft->arena, text, key->use, &address, &error) == -1) {
 		problem_add(&draft->problems, &mark, "%s", error);
-		return;
+	} else {
+		addresses->list[addresses->count] = address;
+		addresses->marks[addresses->count++] = mark;
 	}
-	addresses->marks[addresses->count++] = mark;
 }
 
 void read_addresses(const struct source *source, const struct conf_key *key,
@@ -181,8 +130,10 @@ void read_addresses(const struct source *source, const struct conf_key *key,
 		for (size_t i = 0; i < room; i++)
 			read_address(source, key,
 				node_at(source, node->data.sequence.items.start[i]), &addresses);
-	else
+	else if (node_text(node) != NULL)
 		read_address(source, key, node, &addresses);
+	else
+		wrong(source, key, node);
 	*addresses_r = addresses;
 }
 
@@ -319,6 +270,12 @@ static void read_pair(
 	}
 }
 
+/* What is something else is said to be wrong, which is enough: nothing is missing in it. */
+static bool may_be_map(const yaml_node_t *node)
+{
+	return node_is_null(node) || node->type == YAML_MAPPING_NODE;
+}
+
 /* A map, or nothing at all. Returns false, having said so, when it is something else. */
 static bool is_map(const struct source *source, const yaml_node_t *node, const char *name)
 {
@@ -397,7 +354,6 @@ static void read_servers(
 	struct servers_arg arg = { backend, names_new(source->draft->scratch) };
 
 	read_objects(source, node, "servers", read_server, &arg);
-	names_free(arg.names);
 }
 
 static bool read_backend(const struct source *source, const char *name, const yaml_node_t *key,
@@ -411,6 +367,8 @@ static bool read_backend(const struct source *source, const char *name, const ya
 	if (backend == NULL)
 		return false;
 	scope.targets[0] = (struct target){ &conf_backend_table, backend, backend->given };
+	if (!may_be_map(value))
+		backend->given[BACKEND_SERVERS].how = KEY_GUESSED;
 	read_map(source, value, &scope);
 	return true;
 }
@@ -426,6 +384,9 @@ static bool read_frontend(const struct source *source, const char *name, const y
 	if (frontend == NULL)
 		return false;
 	scope.targets[0] = (struct target){ &conf_frontend_table, frontend, frontend->given };
+	if (!may_be_map(value))
+		frontend->given[FRONTEND_BIND].how = frontend->given[FRONTEND_BACKEND].how =
+			KEY_GUESSED;
 	read_map(source, value, &scope);
 	return true;
 }
@@ -485,9 +446,15 @@ static void read_top(
 void read_file(const struct source *source, const yaml_node_t *root)
 {
 	const yaml_node_t *values[TOP_KEYS] = { NULL };
+	struct conf_mark mark = node_mark(source, root);
 
-	if (!is_map(source, root, "the file"))
+	if (root->type != YAML_MAPPING_NODE) {
+		problem_add(&source->draft->problems, &mark,
+			"a configuration is a map with at least `frontends`, not %s",
+			node_what(source, root));
+		source->draft->frontends_said = true;
 		return;
+	}
 	read_top(source, root, values);
 	if (values[TOP_GLOBAL] != NULL)
 		read_global(source, values[TOP_GLOBAL]);

@@ -12,9 +12,10 @@ void read_file(const struct source *source, const yaml_node_t *root);
 void read_addresses(const struct source *source, const struct conf_key *key,
 	const yaml_node_t *node, struct draft_addresses *addresses_r);
 
-/* Say that a key is not known, and which may have been meant. Returns the row that was, or NULL. */
+/* Say that a key is not known, and which may have been meant; inherited: only rows that `defaults` may hold
+ * are known here. Returns the row that was probably meant, or NULL. */
 const struct conf_key *read_unknown(const struct source *source, const yaml_node_t *node,
-	const struct conf_table *const *tables, size_t ntables);
+	const struct conf_table *const *tables, size_t ntables, bool inherited);
 
 /* The predecessor's file, whose top level is `Apps`. */
 bool apps_is(const struct source *source, const yaml_node_t *root);

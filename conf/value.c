@@ -204,7 +204,8 @@ static int fail_word(const struct conf_key *key, const struct value_text *value,
 	nearest_start(&nearest, value->text);
 	for (const struct conf_word *word = key->words; word->name != NULL; word++)
 		nearest_offer(&nearest, word->name);
-	if (nearest.name == NULL)
+	/* Of one word nothing else can be meant. */
+	if (nearest.name == NULL || key->words[1].name == NULL)
 		return fail(key, value, arena, error_r);
 	*error_r = arena_printf(arena, "`%s` is %s, not %s: did you mean `%s`?", key->name,
 		value_expected(key, arena), quote_text(arena, value->text), nearest.name);

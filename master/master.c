@@ -194,6 +194,10 @@ static int master_prepare(struct master *master)
 				"in the background with the log on stderr, where perhaps nobody reads it: "
 				"see global.log.to");
 	}
+	/* Not earlier: the process that waits in the foreground can be interrupted. */
+	signals_block();
+	title_set("master");
+	log_set_process("master");
 	if (master_open_logs(master) < 0 || master_open_pidfile(master) < 0)
 		return -1;
 	if (privileges_find(master->conf, &master->privileges) < 0)
@@ -383,6 +387,7 @@ enum exit_code master_run(const struct master_ask *ask)
 {
 	struct master master = { .ask = ask, .conf = ask->conf, .result = EXIT_CODE_OK };
 
+	signals_block();
 	if (master_prepare(&master) < 0)
 		master.result = EXIT_CODE_FAILED;
 	else

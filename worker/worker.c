@@ -102,8 +102,8 @@ static void worker_take_listeners(struct worker *worker, const struct message *m
 		message->fds[i] = -1;
 		if (listeners_add(worker->listeners, listeners[i].id, fd,
 			    &conf->frontends[listeners[i].frontend]) < 0)
-			log_error("listener %" PRIu32 " of frontend %s cannot be used", listeners[i].id,
-				conf->frontends[listeners[i].frontend].name);
+			log_error("listener %" PRIu32 " of frontend %s cannot be used",
+				listeners[i].id, conf->frontends[listeners[i].frontend].name);
 	}
 }
 
@@ -148,7 +148,8 @@ static void on_message(struct channel *channel, struct message *message, void *a
 }
 
 /* Until a next master can adopt its orphans, they free the port and finish what they have. */
-static void on_channel_end(struct channel *channel, enum channel_end end, const char *why, void *arg)
+static void on_channel_end(
+	struct channel *channel, enum channel_end end, const char *why, void *arg)
 {
 	struct worker *worker = arg;
 
@@ -188,7 +189,9 @@ static void worker_start(struct worker *worker)
 	uint32_t beat_ms = worker->child->conf->global.heartbeat_timeout_ms / WORKER_BEATS;
 	struct timeval tv = { beat_ms / 1000, (suseconds_t)(beat_ms % 1000) * 1000 };
 	struct msg_ready ready = { .pid = getpid() };
-	struct message message = { .type = C2M_READY, .payload = &ready, .payload_bytes = sizeof(ready) };
+	struct message message = {
+		.type = C2M_READY, .payload = &ready, .payload_bytes = sizeof(ready)
+	};
 
 	child_ignore_signals();
 	event_add(&worker->term, NULL);

@@ -250,6 +250,7 @@ spawn_proxyd()
 {
 	local config=()
 
+	PROXYD_LOG_AT=$(stat -c %s proxyd.log 2>/dev/null || echo 0)
 	: >proxyd.yaml
 	[ -t 0 ] || cat >proxyd.yaml
 	[ -s proxyd.yaml ] && config=(-c proxyd.yaml)
@@ -264,7 +265,7 @@ proxyd_serves()
 	if [ -n "${PROXYD_QUIET:-}" ]; then
 		[ -n "$(worker_pids)" ]
 	else
-		grep -q 'serving; frontends: ' proxyd.log
+		tail -c "+$((PROXYD_LOG_AT + 1))" proxyd.log | grep -q 'serving; frontends: '
 	fi
 }
 

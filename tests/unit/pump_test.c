@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -35,7 +35,8 @@ struct world {
 
 static void tcp_pair(int *near_r, int *far_r)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(addr);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -210,7 +211,8 @@ static void run_case(const struct stream_case *c)
 		if (!c->unix_sockets)
 			assert_ledger(&w);
 		if (i % c->receive_every == 0)
-			received += receive_some(&w, received, (size_t)rand() % c->receive_most + 1);
+			received +=
+				receive_some(&w, received, (size_t)rand() % c->receive_most + 1);
 	}
 	assert_int_equal(w.moved, c->total);
 	assert_null(w.pump.pipe);

@@ -117,7 +117,8 @@ static void test_a_role_writes_only_its_own(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < NELEMS(cases); i++)
-		assert_int_equal(signal_of(shm, cases[i].role, cases[i].act) == 0, cases[i].allowed);
+		assert_int_equal(
+			signal_of(shm, cases[i].role, cases[i].act) == 0, cases[i].allowed);
 	shm_free(shm);
 }
 

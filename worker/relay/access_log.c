@@ -61,7 +61,8 @@ static void access_count(const struct relay *relay, struct access_counts *counts
 	for (uint32_t i = 0; i < slots && i < SHM_SLOTS; i++) {
 		counts_r->frontend += shm_slot(shm, i)->frontends[relay->frontend->place].active;
 		if (relay->backend != NULL)
-			counts_r->backend += shm_slot(shm, i)->backends_active[relay->backend->place];
+			counts_r->backend +=
+				shm_slot(shm, i)->backends_active[relay->backend->place];
 	}
 	if (relay->record->server != SHM_NONE)
 		counts_r->server = shm_shared(shm)->servers[relay->record->server].active;
@@ -80,7 +81,8 @@ static const char *access_server(const struct relay *relay)
 	return "?";
 }
 
-static int access_text(const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
+static int access_text(
+	const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
 {
 	const struct relay_record *record = relay->record;
 	char client[SOCKADDR_TEXT_MAX];
@@ -94,8 +96,8 @@ static int access_text(const struct relay *relay, enum close_reason why, char *l
 	localtime_r(&seconds, &tm);
 	strftime(date, sizeof(date), "%d/%b/%Y:%H:%M:%S", &tm);
 	return snprintf(line, line_bytes,
-		"%s [%s.%03u] %s %s/%s %ld/%ld/%llu %llu %llu %s %u/%llu/%llu/%u/%u 0/0", client, date,
-		(unsigned)(record->accepted_wall_ms % 1000), relay->frontend->name,
+		"%s [%s.%03u] %s %s/%s %ld/%ld/%llu %llu %llu %s %u/%llu/%llu/%u/%u 0/0", client,
+		date, (unsigned)(record->accepted_wall_ms % 1000), relay->frontend->name,
 		relay->backend != NULL ? relay->backend->name : "<SERVICE>", access_server(relay),
 		access_ms(record->wait_ms), access_ms(record->connect_ms),
 		(unsigned long long)(clock_now_ms() - record->accepted_ms),
@@ -104,7 +106,8 @@ static int access_text(const struct relay *relay, enum close_reason why, char *l
 		(unsigned long long)counts.backend, counts.server, record->retries);
 }
 
-static int access_json(const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
+static int access_json(
+	const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
 {
 	const struct relay_record *record = relay->record;
 	const struct relays *relays = relay->relays;
@@ -129,7 +132,8 @@ static int access_json(const struct relay *relay, enum close_reason why, char *l
 		server_text, access_ms(record->wait_ms), access_ms(record->connect_ms),
 		(unsigned long long)(clock_now_ms() - record->accepted_ms),
 		(unsigned long long)record->bytes_in, (unsigned long long)record->bytes_out,
-		close_reason_text(why), close_reason_letters(why), relays->slot_number, record->generation);
+		close_reason_text(why), close_reason_letters(why), relays->slot_number,
+		record->generation);
 }
 
 void access_log_relay(const struct relay *relay, enum close_reason why)

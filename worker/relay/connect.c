@@ -2,17 +2,15 @@
  */
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <string.h>
 
 #include "common/clock.h"
 #include "common/histogram.h"
 #include "common/log.h"
 #include "worker/balance/passive.h"
 #include "worker/relay/impl.h"
-
-
 
 static void connect_begin(struct relay *relay);
 
@@ -63,9 +61,9 @@ void relay_choose(struct relay *relay)
 	struct balancer *balancer = relays->balancers[relay->backend - relays->conf->backends];
 	struct balance_ask ask = {
 		.source = relay->record->client_addr,
-		.source_bytes = relay->record->client_family == AF_INET    ? 4
-				: relay->record->client_family == AF_INET6 ? 16
-									   : 0,
+		.source_bytes = relay->record->client_family == AF_INET ? 4
+			: relay->record->client_family == AF_INET6      ? 16
+									: 0,
 		.tried = relay->tried,
 		.ntried = relay->ntried,
 		.now_ms = clock_coarse_ms(),
@@ -120,16 +118,32 @@ static void connect_count_failed(struct relay *relay, int error)
 	uint32_t place = relay->chosen->place;
 
 	shm_count(&relays->slot->servers[place].failed, 1);
-	relay_log_info(relay, "%s/%s: %s", relay->backend->name, relay->chosen->name, strerror(error));
+	relay_log_debug(
+		relay, "%s/%s: %s", relay->backend->name, relay->chosen->name, strerror(error));
 	if (passive_failed(relay->backend, relays->shm, server, clock_now_ms()))
 		log_server(LOG_LEVEL_WARN, relay->backend->name, relay->chosen->name,
 			shm_shared(relays->shm)->servers[place].active,
-			"is not chosen for %u ms, %u connects failed: %s", relay->backend->passive.eject_ms,
-			relay->backend->passive.max_fails, strerror(error));
+			"is not chosen for %u ms, %u connects failed: %s",
+			relay->backend->passive.eject_ms, relay->backend->passive.max_fails,
+			strerror(error));
 	if (!connect_was_tried(relay, server) && relay->ntried < BALANCE_TRIED_MAX)
 		relay->tried[relay->ntried++] = server;
 	shm_server_active_add(relays->shm, relays->slot_number, place, -1);
 	relay->chosen = NULL;
+}
+
+static void connect_give_up(struct relay *relay, int error)
+{
+	static struct log_rate rate;
+
+	if (log_rate_ok(&rate)) {
+		errno = error;
+		log_warn(
+			"frontend %s: backend %s: connect failed after %u retries, client closed%s",
+			relay->frontend->name, relay->backend->name, relay->record->retries,
+			log_rate_note(&rate));
+	}
+	relay_close(relay, error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_CONNECT_FAILED);
 }
 
 /* All addresses of the chosen server failed: another server, or the end. */
@@ -146,10 +160,9 @@ static void connect_server_failed(struct relay *relay, int error)
 		relay_close(relay, CLOSE_RESOURCE);
 		return;
 	}
-	relay->timed_out = error == ETIMEDOUT;
 	connect_count_failed(relay, error);
 	if (relay->record->retries >= relay->backend->retries) {
-		relay_close(relay, relay->timed_out ? CLOSE_CONNECT_TIMEOUT : CLOSE_CONNECT_FAILED);
+		connect_give_up(relay, error);
 		return;
 	}
 	relay->record->retries++;
@@ -228,7 +241,8 @@ void relay_connect_event(struct relay *relay, short what)
 
 	/* Writable alone is a success: every failure comes as an error and a hang-up, which libevent shows
 	 * as readable too. One call less for each connection. */
-	if (what != EV_WRITE && getsockopt(relay->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+	if (what != EV_WRITE &&
+		getsockopt(relay->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
 	if (error != 0)
 		connect_failed(relay, error);

@@ -41,7 +41,6 @@ struct relay {
 	uint8_t ntried;
 	uint8_t addrs_tried; /* of the chosen server */
 	bool queued;         /* on the run queue */
-	bool timed_out;      /* the last connect ran into its timeout */
 	uint8_t why;         /* enum close_reason, while lingering */
 };
 
@@ -113,7 +112,6 @@ void on_client_event(evutil_socket_t fd, short what, void *arg);
 void on_server_event(evutil_socket_t fd, short what, void *arg);
 
 /* "#ID frontend: " before the message. */
-void relay_log_info(const struct relay *relay, const char *format, ...) PRINTF_LIKE(2, 3);
 void relay_log_debug(const struct relay *relay, const char *format, ...) PRINTF_LIKE(2, 3);
 
 const char *close_reason_text(enum close_reason why);

@@ -127,7 +127,8 @@ static bool listener_failed(struct listener *listener, int error)
 	default:
 		if (log_rate_ok(&rate)) {
 			errno = error;
-			log_error("frontend %s: accept%s", listener->frontend->name, log_rate_note(&rate));
+			log_error("frontend %s: accept%s", listener->frontend->name,
+				log_rate_note(&rate));
 		}
 		listeners_rest(listener->listeners, false);
 		return false;
@@ -141,8 +142,9 @@ static bool listener_full(struct listener *listener)
 	if (relays_have_room(listener->listeners->relays))
 		return false;
 	if (log_rate_ok(&rate))
-		log_warnx("frontend %s: %u relays are all that the limit of file descriptors allows, new "
-			  "clients wait%s",
+		log_warnx(
+			"frontend %s: %u relays are all that the limit of file descriptors allows, new "
+			"clients wait%s",
 			listener->frontend->name, relays_active(listener->listeners->relays),
 			log_rate_note(&rate));
 	listeners_rest(listener->listeners, true);
@@ -203,7 +205,8 @@ static void listeners_changed(struct listeners *listeners, int delta)
 	relays_reserve_fds(listeners->relays, listeners->count);
 }
 
-int listeners_add(struct listeners *listeners, uint32_t id, int fd, const struct conf_frontend *frontend)
+int listeners_add(
+	struct listeners *listeners, uint32_t id, int fd, const struct conf_frontend *frontend)
 {
 	struct sockaddr_any local;
 	struct listener *listener = NULL;
@@ -220,7 +223,8 @@ int listeners_add(struct listeners *listeners, uint32_t id, int fd, const struct
 	listener->port = sockaddr_port(&local);
 	listener->frontend = frontend;
 	listener->listeners = listeners;
-	event_assign(&listener->event, listeners->base, fd, EV_READ | EV_PERSIST, on_listener_readable, listener);
+	event_assign(&listener->event, listeners->base, fd, EV_READ | EV_PERSIST,
+		on_listener_readable, listener);
 	LIST_INSERT_HEAD(&listeners->all, listener, link);
 	listeners_changed(listeners, 1);
 	if (!listeners->resting)
@@ -253,8 +257,10 @@ bool listeners_release(struct listeners *listeners, uint32_t id)
 void listeners_drain(struct listeners *listeners)
 {
 	struct listener *listener;
+	struct listener *next;
 
-	while ((listener = LIST_FIRST(&listeners->all)) != NULL) {
+	LIST_FOREACH_SAFE(listener, &listeners->all, link, next)
+	{
 		while (relays_have_room(listeners->relays) && listener_accept(listener))
 			continue;
 		listener_close(listener);
@@ -263,8 +269,11 @@ void listeners_drain(struct listeners *listeners)
 
 void listeners_free(struct listeners *listeners)
 {
-	while (!LIST_EMPTY(&listeners->all))
-		listener_close(LIST_FIRST(&listeners->all));
+	struct listener *listener;
+	struct listener *next;
+
+	LIST_FOREACH_SAFE(listener, &listeners->all, link, next)
+	listener_close(listener);
 	event_del(&listeners->rest);
 	free(listeners);
 }

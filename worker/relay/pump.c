@@ -25,9 +25,11 @@ static void pump_learn(struct pump *pump, size_t peeked, size_t sent)
 {
 	pump->streak = sent >= PUMP_BULK_BYTES ? (uint8_t)(pump->streak + 1) : 0;
 	if (sent < peeked)
-		pump->peek_bytes = sent > PUMP_PEEK_LEAST_BYTES ? (uint32_t)sent : PUMP_PEEK_LEAST_BYTES;
+		pump->peek_bytes =
+			sent > PUMP_PEEK_LEAST_BYTES ? (uint32_t)sent : PUMP_PEEK_LEAST_BYTES;
 	else if (peeked == pump->peek_bytes && peeked < PUMP_SCRATCH_BYTES)
-		pump->peek_bytes = peeked < PUMP_SCRATCH_BYTES / 2 ? (uint32_t)peeked * 2 : PUMP_SCRATCH_BYTES;
+		pump->peek_bytes =
+			peeked < PUMP_SCRATCH_BYTES / 2 ? (uint32_t)peeked * 2 : PUMP_SCRATCH_BYTES;
 }
 
 /* One peek, send and drop. Returns the bytes moved, or 0 with *result_r. */
@@ -51,14 +53,10 @@ static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *t
 	}
 	sent = stream_send(to, tools->scratch, (size_t)peeked);
 	if (sent < 0) {
-		/* The peek may have found the queue's end; what it saw is still there. */
-		from->flags |= STREAM_READABLE;
 		*result_r = pump_broken(PUMP_TO_RESET, sent);
 		return 0;
 	}
 	stream_drop(from, tools->scratch, (size_t)sent);
-	if (sent < peeked)
-		from->flags |= STREAM_READABLE;
 	pump_learn(pump, (size_t)peeked, (size_t)sent);
 	return (size_t)sent;
 }
@@ -120,7 +118,8 @@ static size_t pump_splice(struct pump *pump, struct stream *from, struct stream 
 		return 0;
 	if (*in_pipe == 0 && !pump_fill(pump, from, tools, in_pipe, result_r))
 		return 0;
-	n = splice(pump->pipe->read_fd, NULL, to->fd, NULL, *in_pipe, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	n = splice(pump->pipe->read_fd, NULL, to->fd, NULL, *in_pipe,
+		SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	if (n <= 0) {
 		*result_r = pump_broken(PUMP_TO_RESET, stream_failed(to, STREAM_WRITABLE));
 		return 0;

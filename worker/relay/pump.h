@@ -24,17 +24,18 @@ enum pump_mode { PUMP_COPY, PUMP_SPLICE };
 /* What a direction remembers between its turns. Zero at the beginning. */
 struct pump {
 	struct pipe *pipe; /* borrowed; NULL unless bytes lie in it */
-	uint32_t peek_bytes; /* how much to look at: what the writer takes; 0 before the first turn */
-	uint8_t mode;        /* enum pump_mode */
-	uint8_t streak;      /* turns in a row that spoke for the other mode */
-	uint8_t fin;         /* the reader's end was seen while bytes lay in the pipe */
+	uint32_t
+		peek_bytes; /* how much to look at: what the writer takes; 0 before the first turn */
+	uint8_t mode;       /* enum pump_mode */
+	uint8_t streak;     /* turns in a row that spoke for the other mode */
+	uint8_t fin;        /* the reader's end was seen while bytes lay in the pipe */
 	uint8_t unused;
 };
 
 enum pump_result {
-	PUMP_BLOCKED,    /* until an event comes */
-	PUMP_BUDGET,     /* more can be done, in the next turn */
-	PUMP_FIN,        /* the reader's end came and every byte before it is queued at the writer */
+	PUMP_BLOCKED, /* until an event comes */
+	PUMP_BUDGET,  /* more can be done, in the next turn */
+	PUMP_FIN,     /* the reader's end came and every byte before it is queued at the writer */
 	PUMP_FROM_RESET, /* what came before was passed on where it was possible */
 	PUMP_TO_RESET,
 };

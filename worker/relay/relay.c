@@ -47,45 +47,26 @@ const char *close_reason_letters(enum close_reason why)
 	return close_reasons[why].letters;
 }
 
-static void relay_log(enum log_level level, const struct relay *relay, const char *format, va_list args)
-{
-	char text[256];
-
-	vsnprintf(text, sizeof(text), format, args);
-	if (level == LOG_LEVEL_DEBUG)
-		log_debug("#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
-	else
-		log_info("#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
-}
-
-void relay_log_info(const struct relay *relay, const char *format, ...)
-{
-	va_list args;
-
-	if (!log_enabled(LOG_LEVEL_INFO))
-		return;
-	va_start(args, format);
-	relay_log(LOG_LEVEL_INFO, relay, format, args);
-	va_end(args);
-}
-
 void relay_log_debug(const struct relay *relay, const char *format, ...)
 {
+	char text[256];
 	va_list args;
 
 	if (!log_enabled(LOG_LEVEL_DEBUG))
 		return;
 	va_start(args, format);
-	relay_log(LOG_LEVEL_DEBUG, relay, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	log_debug(
+		"#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
 }
 
 /* ------------------------------------------------------------------ all relays of a worker */
 
 static void *relays_map(size_t bytes)
 {
-	void *memory =
-		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED) {
 		log_fatal("no memory for relays");
@@ -124,7 +105,7 @@ static void relays_make_balancers(struct relays *relays)
 {
 	const struct conf *conf = relays->conf;
 
-	relays->balancers = calloc(conf->nbackends + 1, sizeof(*relays->balancers));
+	relays->balancers = calloc(conf->nbackends + 1, sizeof(struct balancer *));
 	if (relays->balancers == NULL) {
 		log_fatal("no memory for backends");
 		exit(EXIT_CODE_FAILED);
@@ -207,7 +188,8 @@ static struct relay *relay_take(struct relays *relays)
 			return NULL;
 		relay = &relays->slab[relays->slab_used];
 		relay->index = relays->slab_used++;
-		atomic_store_explicit(&relays->slot->records, relays->slab_used, memory_order_relaxed);
+		atomic_store_explicit(
+			&relays->slot->records, relays->slab_used, memory_order_relaxed);
 	}
 	relay->relays = relays;
 	relay->record = shm_record(relays->shm, relays->slot_number, relay->index);
@@ -227,7 +209,6 @@ static void relay_clear(struct relay *relay)
 	relay->service = NULL;
 	relay->ntried = 0;
 	relay->queued = false;
-	relay->timed_out = false;
 }
 
 static void relay_count_active(struct relay *relay, int delta)
@@ -236,10 +217,13 @@ static void relay_count_active(struct relay *relay, int delta)
 
 	relays->active += (uint32_t)delta;
 	atomic_store_explicit(&relays->slot->active, relays->active, memory_order_relaxed);
-	atomic_fetch_add_explicit(&shm_shared(relays->shm)->active, (uint32_t)delta, memory_order_relaxed);
-	shm_count(&relays->slot->frontends[relay->frontend->place].active, (uint64_t)(int64_t)delta);
+	atomic_fetch_add_explicit(
+		&shm_shared(relays->shm)->active, (uint32_t)delta, memory_order_relaxed);
+	shm_count(
+		&relays->slot->frontends[relay->frontend->place].active, (uint64_t)(int64_t)delta);
 	if (relay->backend != NULL)
-		shm_count(&relays->slot->backends_active[relay->backend->place], (uint64_t)(int64_t)delta);
+		shm_count(&relays->slot->backends_active[relay->backend->place],
+			(uint64_t)(int64_t)delta);
 }
 
 static void relay_write_record(struct relay *relay, const struct sockaddr_any *client)
@@ -251,7 +235,8 @@ static void relay_write_record(struct relay *relay, const struct sockaddr_any *c
 	const void *host = sockaddr_host_bytes(client, &len);
 
 	record_change_begin(record);
-	memset((char *)record + sizeof(record->sequence), 0, sizeof(*record) - sizeof(record->sequence));
+	memset((char *)record + sizeof(record->sequence), 0,
+		sizeof(*record) - sizeof(record->sequence));
 	atomic_store_explicit(&slot->next_id, number, memory_order_relaxed);
 	record->id = ((uint64_t)(relay->relays->slot_number + 1) << RELAY_ID_SLOT_SHIFT) | number;
 	record->state = RELAY_CHOOSING;
@@ -303,7 +288,8 @@ void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 	relay_count_active(relay, 1);
 	if (sockaddr_is_unix(accepted->client))
 		flags |= STREAM_UNIX;
-	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) < 0) {
+	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) <
+		0) {
 		if (log_rate_ok(&rate))
 			log_warn("frontend %s: cannot watch a connection%s", relay->frontend->name,
 				log_rate_note(&rate));
@@ -384,6 +370,17 @@ void relay_close(struct relay *relay, enum close_reason why)
 	TAILQ_INSERT_TAIL(&relays->ended, relay, link);
 }
 
+/* While there is no server the client may talk, and even end its side: all that is read later. Only when it
+ * reset the connection there is nobody left to connect for. */
+static void relay_look_for_client(struct relay *relay)
+{
+	char byte;
+
+	if ((relay->client.flags & STREAM_READABLE) &&
+		stream_peek(&relay->client, &byte, 1) == STREAM_BROKEN)
+		relay_close(relay, CLOSE_CLIENT_GONE);
+}
+
 void relay_run(struct relay *relay)
 {
 	switch (relay_state(relay)) {
@@ -398,7 +395,8 @@ void relay_run(struct relay *relay)
 		break;
 	case RELAY_CHOOSING:
 	case RELAY_CONNECTING:
-		break; /* the client may talk; it is read once a server is there */
+		relay_look_for_client(relay);
+		break;
 	case RELAY_FREE:
 	case RELAY_CLOSING:
 	case RELAY_STATES:

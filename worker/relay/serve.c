@@ -35,7 +35,8 @@ static void serve_ended(struct relay *relay, ssize_t peeked)
 	if (peeked == STREAM_BROKEN || (relay->client.flags & STREAM_RESET))
 		relay_close(relay, CLOSE_CLIENT_RESET);
 	else
-		relay_close(relay, relay->record->down_flow == FLOW_DONE ? CLOSE_SERVICE : CLOSE_NORMAL);
+		relay_close(relay,
+			relay->record->down_flow == FLOW_DONE ? CLOSE_SERVICE : CLOSE_NORMAL);
 }
 
 /* Sends what is left of the answer. Returns true when all of it is out. */
@@ -46,7 +47,8 @@ static bool serve_send(struct relay *relay, const struct service_output *out)
 
 	if (out->len == state->sent_bytes)
 		return true;
-	n = stream_send(&relay->client, out->bytes + state->sent_bytes, out->len - state->sent_bytes);
+	n = stream_send(
+		&relay->client, out->bytes + state->sent_bytes, out->len - state->sent_bytes);
 	if (n == STREAM_BROKEN)
 		relay_close(relay, CLOSE_CLIENT_RESET);
 	if (n < 0)
@@ -64,21 +66,22 @@ static bool serve_answer(struct relay *relay, const struct service_input *in)
 
 	relay->service->answer(state, in, &out);
 	if (out.consumed == 0) {
-		/* More is needed: an edge tells when it comes. After a FIN none will. */
-		if ((relay->client.flags & STREAM_FIN) || in->full)
-			relay_close(relay, CLOSE_SERVICE);
+		/* More is needed: an edge tells when it comes, unless none can. */
+		if (stream_ended(&relay->client) || in->full)
+			serve_ended(relay, 0);
 		relay->client.flags &= (uint8_t)~STREAM_READABLE;
 		return false;
 	}
 	state->unit_bytes = (uint32_t)out.consumed;
-	if (!serve_send(relay, &out)) {
-		relay->client.flags |= STREAM_READABLE; /* the unit is still there */
+	if (!serve_send(relay, &out))
 		return false;
-	}
-	stream_drop(&relay->client, relay->relays->tools.scratch, out.consumed);
-	serve_count(relay, out.consumed, 0);
+	/* Before the drop, which on a Unix socket uses the same memory. */
 	if (relay->service->answered != NULL)
 		relay->service->answered(state, in);
+	stream_drop(&relay->client, relay->relays->tools.scratch, out.consumed);
+	serve_count(relay, out.consumed, 0);
+	if (out.consumed < in->len)
+		relay->client.flags |= STREAM_READABLE; /* and no edge tells of it */
 	state->unit_bytes = state->sent_bytes = 0;
 	if (out.close)
 		serve_finish(relay);

@@ -41,16 +41,14 @@ enum stream_result stream_failed(struct stream *stream, enum stream_flags flag)
 	return STREAM_BROKEN;
 }
 
+/* A short look does not mean that the queue is empty for good: a reset that came with the last bytes is told
+ * by the same edge, and libevent shows it as no more than readable and writable. Only EAGAIN ends the reading. */
 ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
 {
 	ssize_t n = recv(stream->fd, buf, max, MSG_PEEK);
 
 	if (n < 0)
 		return stream_failed(stream, STREAM_READABLE);
-	/* The queue is empty now; what comes later is a new edge. A FIN that was announced is still to come
-	 * out of the queue, without an edge of its own. */
-	if (n > 0 && (size_t)n < max && (stream->flags & (STREAM_FIN | STREAM_UNIX)) == 0)
-		stream->flags &= (uint8_t)~STREAM_READABLE;
 	return n;
 }
 
@@ -75,6 +73,16 @@ ssize_t stream_send(struct stream *stream, const void *buf, size_t len)
 	if ((size_t)n < len)
 		stream->flags &= (uint8_t)~STREAM_WRITABLE;
 	return n;
+}
+
+bool stream_ended(struct stream *stream)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0)
+		stream->flags |= STREAM_RESET;
+	return (stream->flags & (STREAM_FIN | STREAM_RESET)) != 0;
 }
 
 void stream_fin(struct stream *stream)

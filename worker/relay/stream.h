@@ -16,7 +16,7 @@
 enum stream_flags {
 	STREAM_READABLE = 1 << 0,
 	STREAM_WRITABLE = 1 << 1,
-	STREAM_FIN = 1 << 2,   /* the peer's FIN (or reset) waits in the queue: read until it comes */
+	STREAM_FIN = 1 << 2,   /* the peer's FIN waits in the queue, behind its last bytes */
 	STREAM_RESET = 1 << 3, /* the peer reset it, or the kernel gave it up */
 	STREAM_UNIX = 1 << 4,  /* no TCP: no reset can be sent, the kernel keeps no byte counts */
 };
@@ -29,7 +29,7 @@ struct stream {
 
 /* What a call on the stream came to, when it was not a number of bytes. */
 enum stream_result {
-	STREAM_AGAIN = -1, /* not now; readiness was taken back, an event will tell */
+	STREAM_AGAIN = -1,  /* not now; readiness was taken back, an event will tell */
 	STREAM_BROKEN = -2, /* reset or error; STREAM_RESET is set */
 };
 
@@ -54,6 +54,10 @@ ssize_t stream_send(struct stream *stream, const void *buf, size_t len);
 /* An error of a call outside (splice): errno as STREAM_AGAIN or STREAM_BROKEN; flag is the readiness that
  * EAGAIN takes back. */
 enum stream_result stream_failed(struct stream *stream, enum stream_flags flag);
+
+/* Whether nothing more can come: its FIN was announced, or it was reset (STREAM_RESET is set then). Asks the
+ * kernel; for whoever waits for more without reading what is there. */
+bool stream_ended(struct stream *stream);
 
 void stream_fin(struct stream *stream); /* no more will be sent: FIN after what is queued */
 

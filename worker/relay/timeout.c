@@ -85,7 +85,8 @@ void relay_timer_set(struct relay *relay)
 
 void on_relay_timer(struct wheel_entry *entry, uint64_t now_ms)
 {
-	struct relay *relay = (struct relay *)(void *)((char *)entry - offsetof(struct relay, timer));
+	struct relay *relay =
+		(struct relay *)(void *)((char *)entry - offsetof(struct relay, timer));
 	uint64_t deadline_ms = timeout_deadline_ms(relay);
 
 	MUST(relay->magic == RELAY_MAGIC);

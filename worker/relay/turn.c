@@ -11,8 +11,8 @@ static enum pump_result turn_up(struct relay *relay)
 	struct relays *relays = relay->relays;
 	struct relay_record *record = relay->record;
 	uint64_t before = record->bytes_in;
-	enum pump_result result = pump_run(&relay->up, &relay->client, &relay->server, &relays->tools,
-		&record->bytes_in, &record->up_pipe_bytes);
+	enum pump_result result = pump_run(&relay->up, &relay->client, &relay->server,
+		&relays->tools, &record->bytes_in, &record->up_pipe_bytes);
 	uint64_t moved = record->bytes_in - before;
 
 	if (moved > 0) {
@@ -28,8 +28,8 @@ static enum pump_result turn_down(struct relay *relay)
 	struct relays *relays = relay->relays;
 	struct relay_record *record = relay->record;
 	uint64_t before = record->bytes_out;
-	enum pump_result result = pump_run(&relay->down, &relay->server, &relay->client, &relays->tools,
-		&record->bytes_out, &record->down_pipe_bytes);
+	enum pump_result result = pump_run(&relay->down, &relay->server, &relay->client,
+		&relays->tools, &record->bytes_out, &record->down_pipe_bytes);
 	uint64_t moved = record->bytes_out - before;
 
 	if (moved > 0) {

@@ -136,8 +136,9 @@ void wheel_add(struct wheel *wheel, struct wheel_entry *entry, uint64_t deadline
 		tick = idle_since + WHEEL_BUCKETS - 1;
 	bucket = tick % WHEEL_BUCKETS;
 	if (entry->bucket != 0) {
-		unsigned steps = (entry->bucket - 1 + WHEEL_BUCKETS - (unsigned)(idle_since % WHEEL_BUCKETS)) %
-				 WHEEL_BUCKETS;
+		unsigned steps = (entry->bucket - 1 + WHEEL_BUCKETS -
+					 (unsigned)(idle_since % WHEEL_BUCKETS)) %
+			WHEEL_BUCKETS;
 
 		if (idle_since + steps <= tick)
 			return;

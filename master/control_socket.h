@@ -1,0 +1,44 @@
+/* The control socket as a file: whether it is another daemon's, a dead one's, or ours.
+ */
+#ifndef PROXYD_MASTER_CONTROL_SOCKET_H
+#define PROXYD_MASTER_CONTROL_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "common/must.h"
+#include "master/rundir.h"
+
+struct control_socket {
+	struct rundir_path path;
+	int fd;           /* owned, listening; -1 when closed */
+	int directory_fd; /* owned; what is removed lies there, wherever we are by then */
+	pid_t owner;      /* who made it, and alone may remove it */
+	dev_t dev;
+	ino_t ino;
+};
+
+struct control_socket_ask {
+	const char *path; /* "": the default */
+	mode_t mode;
+	gid_t group; /* (gid_t)-1: none */
+};
+
+enum control_socket_result {
+	CONTROL_SOCKET_OPEN,
+	CONTROL_SOCKET_TAKEN, /* a daemon lives there */
+	CONTROL_SOCKET_FAILED,
+};
+
+/* Bind and listen, non-blocking, CLOEXEC; nobody can connect who may not, from the first instant on. A
+ * socket that nobody listens on any more is replaced. When it does not succeed, why_r says it in one line,
+ * and socket_r->path where. Waits for CONTROL_SOCKET_LOCK_MS at most. */
+#define CONTROL_SOCKET_LOCK_MS 1000
+MUST_USE enum control_socket_result control_socket_open(const struct control_socket_ask *ask,
+	struct control_socket *socket_r, char *why_r, size_t why_bytes);
+
+/* Remove the file, unless it is another's by now or we are not who made it. Idempotent. */
+void control_socket_close(struct control_socket *ours);
+
+#endif
