@@ -112,9 +112,10 @@ struct shm_frontend_counters {
 	_Atomic uint64_t total;  /* connections accepted */
 	_Atomic uint64_t active; /* relays now */
 	_Atomic uint64_t failed; /* ended without having reached a server */
+	_Atomic uint64_t refused; /* closed at once: no room, no fd, no memory */
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t unused[3];
+	_Atomic uint64_t unused[2];
 };
 
 struct shm_server_counters {

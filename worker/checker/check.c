@@ -17,6 +17,7 @@
 
 #include "common/child.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
@@ -208,24 +209,6 @@ static void check_give_up(struct check *check, int error)
 
 /* ------------------------------------------------------------------ connecting */
 
-static bool check_error_is_ours(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
-/* Nobody listens on a local port of the ephemeral range, and the kernel happened to give our socket that
- * very port: it is then connected to itself. */
-static bool check_is_self_connected(int fd)
-{
-	struct sockaddr_any sock = { .len = sizeof(sock.u) };
-	struct sockaddr_any peer = { .len = sizeof(peer.u) };
-
-	if (getsockname(fd, &sock.u.sa, &sock.len) < 0 ||
-		getpeername(fd, &peer.u.sa, &peer.len) < 0)
-		return false;
-	return !sockaddr_is_unix(&sock) && sockaddr_equal(&sock, &peer);
-}
-
 /* This address did not answer: go on with the next, or it was the last. */
 static void check_address_failed(struct check *check, int error)
 {
@@ -246,7 +229,7 @@ static void check_connected(struct check *check)
 		&shm_shared(check->set->shm)->servers[check->server->place];
 	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
-	if (check_is_self_connected(check->fd)) {
+	if (connect_met_itself(check->fd)) {
 		check_address_failed(check, ECONNREFUSED);
 		return;
 	}
@@ -306,7 +289,7 @@ static void check_connect(struct check *check)
 		check_connected(check);
 	else if (error == EINPROGRESS)
 		check_wait(check);
-	else if (check_error_is_ours(error))
+	else if (connect_error_is_ours(error))
 		check_give_up(check, error);
 	else
 		check_address_failed(check, error);

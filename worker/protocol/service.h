@@ -47,7 +47,7 @@ struct service {
 	const char *name;
 	void (*answer)(const struct service_state *state, const struct service_input *in,
 		struct service_output *out_r);
-	/* The whole answer was sent and its input dropped; may be NULL. */
+	/* The whole answer was sent. in begins with what was consumed, and may hold more; may be NULL. */
 	void (*answered)(struct service_state *state, const struct service_input *in);
 };
 

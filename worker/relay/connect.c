@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/histogram.h"
 #include "common/log.h"
 #include "worker/balance/passive.h"
@@ -85,6 +86,15 @@ void relay_choose(struct relay *relay)
 
 /* ------------------------------------------------------------------ it worked */
 
+/* Only a port that the kernel gives out can be its own peer: spares the question where it cannot be. */
+static bool connect_is_echo(const struct relay *relay)
+{
+	const struct sockaddr_any *to = &relay->chosen->addrs[relay->record->address];
+
+	return sockaddr_port(to) >= relay->relays->first_local_port &&
+		connect_met_itself(relay->server.fd);
+}
+
 static void connect_done(struct relay *relay)
 {
 	struct relays *relays = relay->relays;
@@ -105,11 +115,6 @@ static void connect_done(struct relay *relay)
 }
 
 /* ------------------------------------------------------------------ it did not */
-
-static bool connect_no_resource(int error)
-{
-	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
 
 static void connect_count_failed(struct relay *relay, int error)
 {
@@ -151,7 +156,7 @@ static void connect_server_failed(struct relay *relay, int error)
 {
 	static struct log_rate rate;
 
-	if (connect_no_resource(error)) {
+	if (connect_error_is_ours(error)) {
 		if (log_rate_ok(&rate)) {
 			errno = error;
 			log_warn("frontend %s: cannot connect to %s/%s%s", relay->frontend->name,
@@ -217,7 +222,7 @@ static void connect_next(struct relay *relay, int error)
 				relay_set_state(relay, RELAY_CONNECTING);
 			return;
 		}
-		if (connect_no_resource(error))
+		if (connect_error_is_ours(error))
 			break;
 	}
 	connect_server_failed(relay, error);
@@ -244,6 +249,8 @@ void relay_connect_event(struct relay *relay, short what)
 	if (what != EV_WRITE &&
 		getsockopt(relay->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
+	if (error == 0 && (what & EV_WRITE) && connect_is_echo(relay))
+		error = ECONNREFUSED;
 	if (error != 0)
 		connect_failed(relay, error);
 	else if (what & EV_WRITE)

@@ -63,7 +63,7 @@ struct relays {
 	uint32_t slab_used; /* from there on never touched */
 	uint32_t most;      /* relays that the fd limit allows */
 	uint32_t active;
-	bool full; /* listeners were told to wait */
+	uint16_t first_local_port; /* of those that the kernel gives to sockets that connect */
 	void (*on_room)(void *arg);
 	void *on_room_arg;
 	struct relay_list free;

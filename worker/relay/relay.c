@@ -101,6 +101,21 @@ void relays_reserve_fds(struct relays *relays, unsigned fds)
 		relays->most = relays->slab_size;
 }
 
+static uint16_t relays_first_local_port(void)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	char line[64] = "";
+	unsigned long first;
+
+	if (file == NULL)
+		return 1;
+	if (fgets(line, sizeof(line), file) == NULL)
+		line[0] = '\0';
+	fclose(file);
+	first = strtoul(line, NULL, 10);
+	return first > 0 && first <= UINT16_MAX ? (uint16_t)first : 1;
+}
+
 static void relays_make_balancers(struct relays *relays)
 {
 	const struct conf *conf = relays->conf;
@@ -135,6 +150,7 @@ struct relays *relays_new(struct event_base *base, const struct child *child)
 	relays->tools.scratch = relays_map(PUMP_SCRATCH_BYTES);
 	relays->tools.pipes = pipes_new(relays_most_pipes());
 	relays->answer = relays_map(PUMP_SCRATCH_BYTES);
+	relays->first_local_port = relays_first_local_port();
 	relays->slab_size = shm_records(child->shm);
 	relays->slab = relays_map(relays->slab_size * sizeof(struct relay));
 	relays->access_log = child->access_log;
@@ -275,6 +291,7 @@ void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 	shm_count(&relays->slot->accepted, 1);
 	shm_count(&relays->slot->frontends[accepted->frontend->place].total, 1);
 	if (relay == NULL) {
+		shm_count(&relays->slot->frontends[accepted->frontend->place].refused, 1);
 		close(accepted->fd);
 		return;
 	}
@@ -346,6 +363,17 @@ static void relay_close_streams(struct relay *relay, enum close_reason why)
 		stream_close(&relay->client);
 }
 
+static void relay_count_failed(struct relay *relay, enum close_reason why)
+{
+	struct shm_frontend_counters *counters =
+		&relay->relays->slot->frontends[relay->frontend->place];
+
+	if (why == CLOSE_RESOURCE)
+		shm_count(&counters->refused, 1);
+	else if (relay->service == NULL && relay->record->connect_ms == RECORD_NEVER)
+		shm_count(&counters->failed, 1);
+}
+
 void relay_close(struct relay *relay, enum close_reason why)
 {
 	struct relays *relays = relay->relays;
@@ -361,8 +389,7 @@ void relay_close(struct relay *relay, enum close_reason why)
 	pump_end(&relay->down, &relays->tools);
 	if (relay->chosen != NULL)
 		shm_server_active_add(relays->shm, relays->slot_number, relay->chosen->place, -1);
-	if (relay->service == NULL && relay->record->connect_ms == RECORD_NEVER)
-		shm_count(&relays->slot->frontends[relay->frontend->place].failed, 1);
+	relay_count_failed(relay, why);
 	relay_count_active(relay, -1);
 	wheel_del(relays->wheel, &relay->timer);
 	relay_unqueue(relay);

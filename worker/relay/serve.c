@@ -67,9 +67,11 @@ static bool serve_answer(struct relay *relay, const struct service_input *in)
 	relay->service->answer(state, in, &out);
 	if (out.consumed == 0) {
 		/* More is needed: an edge tells when it comes, unless none can. */
+		relay->client.flags &= (uint8_t)~STREAM_READABLE;
 		if (stream_ended(&relay->client) || in->full)
 			serve_ended(relay, 0);
-		relay->client.flags &= (uint8_t)~STREAM_READABLE;
+		else
+			stream_make_room(&relay->client);
 		return false;
 	}
 	state->unit_bytes = (uint32_t)out.consumed;

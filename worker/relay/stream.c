@@ -85,6 +85,19 @@ bool stream_ended(struct stream *stream)
 	return (stream->flags & (STREAM_FIN | STREAM_RESET)) != 0;
 }
 
+void stream_make_room(struct stream *stream)
+{
+	const int room = STREAM_ROOM_BYTES;
+	const int one = 1;
+	char byte;
+
+	if (stream->flags & STREAM_UNIX)
+		return;
+	setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &room, sizeof(room));
+	setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	(void)!recv(stream->fd, &byte, 1, MSG_PEEK); /* a read tells the peer of the new window */
+}
+
 void stream_fin(struct stream *stream)
 {
 	shutdown(stream->fd, SHUT_WR);

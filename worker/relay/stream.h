@@ -59,6 +59,12 @@ enum stream_result stream_failed(struct stream *stream, enum stream_flags flag);
  * kernel; for whoever waits for more without reading what is there. */
 bool stream_ended(struct stream *stream);
 
+/* Whoever leaves bytes in the queue because it needs more of them calls this. A buffer of the kernel that was
+ * read in part still counts in full against the socket's memory: the window can stay closed over a few bytes.
+ * Raising SO_RCVLOWAT for a moment lets that memory grow, by up to STREAM_ROOM_BYTES, and opens the window. */
+#define STREAM_ROOM_BYTES (512 * 1024)
+void stream_make_room(struct stream *stream);
+
 void stream_fin(struct stream *stream); /* no more will be sent: FIN after what is queued */
 
 /* Both ends it: queued bytes are still delivered by stream_close, not by stream_abort, after which the
