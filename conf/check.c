@@ -25,8 +25,8 @@ static const char *backend_list(struct draft *draft)
 	struct draft_backend *backend;
 	size_t n = 0;
 
-	STAILQ_FOREACH(backend, &draft->backends, next)
-	{
+	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
+		backend = TAILQ_NEXT(backend, next)) {
 		if (n++ == LISTED_MAX)
 			return arena_printf(draft->scratch, "%s, ...", text);
 		text = arena_printf(draft->scratch, "%s%s%s", text, n == 1 ? "" : ", ",
@@ -42,15 +42,16 @@ static void no_backend(struct draft *draft, const struct draft_frontend *fronten
 	struct draft_backend *backend;
 	struct nearest nearest;
 
-	if (STAILQ_EMPTY(&draft->backends)) {
+	if (TAILQ_EMPTY(&draft->backends)) {
 		problem_add(&draft->problems, mark, "there is no backend %s: there are no backends",
 			name);
 		return;
 	}
 	nearest_start(&nearest, frontend->backend_name);
 	if (draft->suggestions++ < SUGGESTIONS_MAX)
-		STAILQ_FOREACH(backend, &draft->backends, next)
-	nearest_offer(&nearest, backend->conf.name);
+		for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
+			backend = TAILQ_NEXT(backend, next))
+			nearest_offer(&nearest, backend->conf.name);
 	if (nearest.name != NULL)
 		problem_add(&draft->problems, mark, "there is no backend %s, did you mean %s?",
 			name, quote_text(draft->scratch, nearest.name));
@@ -151,10 +152,13 @@ static void check_backend(struct draft *draft, const struct draft_backend *backe
 			is_given(servers) ? &servers->mark : &backend->conf.mark,
 			"backend %s has no servers: it needs `servers: {NAME: ADDRESS}`",
 			quote_text(draft->scratch, backend->conf.name));
-	STAILQ_FOREACH(server, &backend->servers, next)
-	if (!is_given(&server->given[SERVER_ADDRESS]))
-		problem_add(&draft->problems, &server->conf.mark, "server %s has no `address`",
-			quote_text(draft->scratch, server->conf.name));
+	for (server = TAILQ_FIRST(&backend->servers); server != NULL;
+		server = TAILQ_NEXT(server, next)) {
+		if (!is_given(&server->given[SERVER_ADDRESS]))
+			problem_add(&draft->problems, &server->conf.mark,
+				"server %s has no `address`",
+				quote_text(draft->scratch, server->conf.name));
+	}
 }
 
 void draft_check(struct draft *draft)
@@ -163,18 +167,20 @@ void draft_check(struct draft *draft)
 	struct draft_frontend *frontend;
 	struct draft_backend *backend;
 
-	STAILQ_FOREACH(backend, &draft->backends, next)
-	check_backend(draft, backend);
-	STAILQ_FOREACH(frontend, &draft->frontends, next)
-	{
+	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
+		backend = TAILQ_NEXT(backend, next))
+		check_backend(draft, backend);
+	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
+		frontend = TAILQ_NEXT(frontend, next)) {
 		check_frontend(draft, frontend);
 		if (frontend->forward.count > 0 && frontend->backend == NULL)
 			expand_forward(draft, frontend);
 	}
-	STAILQ_FOREACH(frontend, &draft->frontends, next)
-	check_reference(draft, frontend);
+	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
+		frontend = TAILQ_NEXT(frontend, next))
+		check_reference(draft, frontend);
 	draft_check_overlap(draft);
-	if (STAILQ_EMPTY(&draft->frontends) && !draft->frontends_said)
+	if (TAILQ_EMPTY(&draft->frontends) && !draft->frontends_said)
 		problem_add(&draft->problems, mark,
 			"there is nothing to do: `frontends` needs at least one, such as `web: {bind: "
 			"\":8080\", forward: [\"127.0.0.1:8101\"]}`");

@@ -45,6 +45,13 @@ struct conf_log {
 	enum log_format format;
 };
 
+/* The control socket. */
+struct conf_control {
+	const char *path; /* "": in the run directory */
+	uint32_t mode;
+	const char *group; /* "" none */
+};
+
 struct conf_global {
 	uint32_t workers; /* auto is already the number of online CPUs */
 	const char *user; /* "" none */
@@ -55,6 +62,7 @@ struct conf_global {
 	uint32_t bind_retry_ms; /* 0: a busy address ends the start */
 	struct conf_log log;
 	struct conf_log access_log; /* level unused */
+	struct conf_control control;
 };
 
 struct conf_tcp {

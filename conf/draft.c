@@ -24,8 +24,8 @@ struct draft *draft_new(void)
 	draft->problems.arena = scratch;
 	draft->frontend_names = names_new(scratch);
 	draft->backend_names = names_new(scratch);
-	STAILQ_INIT(&draft->frontends);
-	STAILQ_INIT(&draft->backends);
+	TAILQ_INIT(&draft->frontends);
+	TAILQ_INIT(&draft->backends);
 	value_defaults(&conf_global_table, &draft->global, draft->arena);
 	value_defaults(&conf_frontend_table, &draft->frontend_defaults, draft->arena);
 	value_defaults(&conf_backend_table, &draft->backend_defaults, draft->arena);
@@ -141,7 +141,7 @@ struct draft_frontend *draft_frontend_add(
 	first = names_add(draft->frontend_names, frontend->conf.name, frontend);
 	if (first != NULL)
 		taken(draft, "frontend", name, mark, &first->conf.mark);
-	STAILQ_INSERT_TAIL(&draft->frontends, frontend, next);
+	TAILQ_INSERT_TAIL(&draft->frontends, frontend, next);
 	return frontend;
 }
 
@@ -156,14 +156,14 @@ struct draft_backend *draft_backend_add(
 	backend = arena_alloc(draft->scratch, sizeof(*backend));
 	*backend = draft->backend_defaults;
 	memset(backend->given, 0, sizeof(backend->given));
-	STAILQ_INIT(&backend->servers);
+	TAILQ_INIT(&backend->servers);
 	backend->conf.name = arena_strdup(draft->arena, name);
 	backend->conf.place = SHM_NONE;
 	backend->conf.mark = *mark;
 	first = names_add(draft->backend_names, backend->conf.name, backend);
 	if (first != NULL)
 		taken(draft, "backend", name, mark, &first->conf.mark);
-	STAILQ_INSERT_TAIL(&draft->backends, backend, next);
+	TAILQ_INSERT_TAIL(&draft->backends, backend, next);
 	return backend;
 }
 
@@ -183,7 +183,7 @@ struct draft_server *draft_server_add(struct draft *draft, struct draft_backend 
 	first = names_add(server_names, server->conf.name, server);
 	if (first != NULL)
 		taken(draft, "server", name, mark, &first->conf.mark);
-	STAILQ_INSERT_TAIL(&backend->servers, server, next);
+	TAILQ_INSERT_TAIL(&backend->servers, server, next);
 	backend->nservers++;
 	return server;
 }

@@ -38,24 +38,24 @@ struct draft_addresses {
 };
 
 struct draft_server {
-	STAILQ_ENTRY(draft_server) next;
+	TAILQ_ENTRY(draft_server) next;
 	struct conf_server conf;
 	struct draft_given given[SERVER_KEYS];
 };
-STAILQ_HEAD(draft_servers, draft_server);
+TAILQ_HEAD(draft_servers, draft_server);
 
 struct draft_backend {
-	STAILQ_ENTRY(draft_backend) next;
+	TAILQ_ENTRY(draft_backend) next;
 	struct conf_backend conf;
 	struct draft_servers servers;
 	size_t nservers;
 	struct draft_given given[BACKEND_KEYS];
 	struct conf_backend *frozen; /* what it became */
 };
-STAILQ_HEAD(draft_backends, draft_backend);
+TAILQ_HEAD(draft_backends, draft_backend);
 
 struct draft_frontend {
-	STAILQ_ENTRY(draft_frontend) next;
+	TAILQ_ENTRY(draft_frontend) next;
 	struct conf_frontend conf;
 	struct draft_addresses bind;
 	struct draft_addresses forward;
@@ -64,7 +64,7 @@ struct draft_frontend {
 	uint32_t protocol;
 	struct draft_given given[FRONTEND_KEYS];
 };
-STAILQ_HEAD(draft_frontends, draft_frontend);
+TAILQ_HEAD(draft_frontends, draft_frontend);
 
 struct draft {
 	struct arena *arena;   /* owned until frozen: what the configuration will live in */

@@ -124,6 +124,8 @@ const char *value_format(const struct conf_key *key, const void *field, struct a
 	case CONF_SPAN:
 	case CONF_EVER:
 		return value_span(*(const uint32_t *)field, arena);
+	case CONF_MODE:
+		return arena_printf(arena, "\"%04o\"", *(const uint32_t *)field);
 	case CONF_WORD:
 		return format_word(key->words, *(const uint32_t *)field, arena);
 	case CONF_TEXT:
@@ -138,4 +140,5 @@ const char *value_format(const struct conf_key *key, const void *field, struct a
 		break;
 	}
 	MUST(!"a section is no value");
+	return NULL;
 }

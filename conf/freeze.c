@@ -32,8 +32,8 @@ static void freeze_backend(
 	draft->frozen = backend;
 	*backend = draft->conf;
 	backend->servers = arena_alloc(arena, draft->nservers * sizeof(*backend->servers));
-	STAILQ_FOREACH(server, &draft->servers, next)
-	{
+	for (server = TAILQ_FIRST(&draft->servers); server != NULL;
+		server = TAILQ_NEXT(server, next)) {
 		freeze_addrs(arena, &server->conf);
 		backend->servers[backend->nservers++] = server->conf;
 	}
@@ -64,11 +64,13 @@ struct conf *draft_freeze(struct draft *draft)
 	conf->arena = arena;
 	conf->global = draft->global;
 	conf->backends = arena_alloc(arena, draft->nbackends * sizeof(*conf->backends));
-	STAILQ_FOREACH(backend, &draft->backends, next)
-	freeze_backend(arena, backend, &conf->backends[conf->nbackends++]);
+	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
+		backend = TAILQ_NEXT(backend, next))
+		freeze_backend(arena, backend, &conf->backends[conf->nbackends++]);
 	conf->frontends = arena_alloc(arena, draft->nfrontends * sizeof(*conf->frontends));
-	STAILQ_FOREACH(frontend, &draft->frontends, next)
-	freeze_frontend(arena, frontend, &conf->frontends[conf->nfrontends++]);
+	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
+		frontend = TAILQ_NEXT(frontend, next))
+		freeze_frontend(arena, frontend, &conf->frontends[conf->nfrontends++]);
 	return conf;
 }
 

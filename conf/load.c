@@ -135,12 +135,15 @@ static const struct conf_key *global_key(const char *name)
 static void overrides_apply(struct draft *draft, const struct conf_overrides *overrides)
 {
 	const struct conf_table *log_table = global_key("log")->section;
+	const struct conf_table *control_table = global_key("control")->section;
 	struct conf_global *global = &draft->global;
 
 	if (overrides == NULL)
 		return;
 	override(draft, "workers", global_key("workers"), &global->workers, overrides->workers);
 	override(draft, "pidfile", global_key("pidfile"), &global->pidfile, overrides->pidfile);
+	override(draft, "control", table_find(control_table, "path"), &global->control.path,
+		overrides->control);
 	override(draft, "loglevel", table_find(log_table, "level"), &global->log.level,
 		overrides->loglevel);
 	override(draft, "logformat", table_find(log_table, "format"), &global->log.format,

@@ -27,6 +27,7 @@ struct conf_overrides {
 	const char *loglevel;
 	const char *logformat;
 	const char *pidfile;
+	const char *control; /* global.control.path */
 };
 
 /* path "-" is standard input. A file whose top level is `Apps` is a predecessor's (predecessors.md) and

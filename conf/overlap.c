@@ -175,8 +175,9 @@ void draft_check_overlap(struct draft *draft)
 
 	overlap.binds = arena_alloc(draft->scratch, room * sizeof(*overlap.binds));
 	overlap.claims = arena_alloc(draft->scratch, 3 * room * sizeof(*overlap.claims));
-	STAILQ_FOREACH(frontend, &draft->frontends, next)
-	claim_frontend(&overlap, frontend);
+	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
+		frontend = TAILQ_NEXT(frontend, next))
+		claim_frontend(&overlap, frontend);
 	qsort(overlap.claims, overlap.nclaims, sizeof(*overlap.claims), by_space_and_port);
 	for (size_t i = 0; i < overlap.nclaims; i++)
 		for (size_t j = i + 1; j < overlap.nclaims; j++) {

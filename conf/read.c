@@ -262,6 +262,7 @@ static void read_pair(
 	case CONF_SPAN:
 	case CONF_EVER:
 	case CONF_WORD:
+	case CONF_MODE:
 	case CONF_TEXT:
 	case CONF_SINK:
 	case CONF_ADDRESS:

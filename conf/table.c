@@ -6,6 +6,8 @@
 #include "common/shm.h"
 #include "conf/table_rows.h"
 
+#define SOCKET_PATH_MAX 107 /* sockaddr_un, less its final 0 */
+
 static const struct conf_word level_words[] = {
 	{ "debug", LOG_LEVEL_DEBUG },
 	{ "info", LOG_LEVEL_INFO },
@@ -82,6 +84,32 @@ static const struct conf_key access_log_keys[] = {
 };
 static const struct conf_table access_log_table = TABLE("the access log", access_log_keys);
 
+static const struct conf_key control_keys[] = {
+	{ .name = "path",
+		.type = CONF_TEXT,
+		FIELD(conf_control, path),
+		.max = SOCKET_PATH_MAX,
+		.value = "",
+		.unit = "path",
+		.change = CHANGE_RESTART,
+		.description = "of the socket; takeover.sock will lie beside it" },
+	{ .name = "mode",
+		.type = CONF_MODE,
+		FIELD(conf_control, mode),
+		.max = 0777,
+		.value = "0600",
+		.change = CHANGE_RESTART,
+		.description = "of the socket" },
+	{ .name = "group",
+		.type = CONF_TEXT,
+		FIELD(conf_control, group),
+		.max = 63,
+		.value = "",
+		.change = CHANGE_RESTART,
+		.description = "its members may look, but not change anything" },
+};
+static const struct conf_table control_table = TABLE("the control socket", control_keys);
+
 static const struct conf_key global_keys[] = {
 	{ .name = "workers",
 		.type = CONF_WORKERS,
@@ -152,6 +180,12 @@ static const struct conf_key global_keys[] = {
 		.section = &access_log_table,
 		.change = CHANGE_WORKERS,
 		.description = "one line per relay at its end" },
+	{ .name = "control",
+		.type = CONF_SECTION,
+		FIELD(conf_global, control),
+		.section = &control_table,
+		.change = CHANGE_RESTART,
+		.description = "the socket that proxyctl talks to" },
 };
 const struct conf_table conf_global_table = TABLE("global", global_keys);
 

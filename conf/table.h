@@ -19,6 +19,7 @@ enum conf_type {
 	CONF_EVER, /* the same, but 0 is CONF_FOREVER */
 	CONF_WORD, /* an enum: one of words */
 	CONF_TEXT, /* const char *, min to max bytes */
+	CONF_MODE, /* uint32_t: permissions of a file, octal */
 	CONF_SINK, /* const char *: one of words, or a path */
 	CONF_ADDRESS,   /* struct address */
 	CONF_ADDRESSES, /* struct draft_addresses: one, or a list */

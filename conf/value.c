@@ -32,6 +32,7 @@ const char *value_span(uint32_t ms, struct arena *arena)
 			return arena_printf(
 				arena, "%u%s", ms / span_units[i].ms, span_units[i].name);
 	MUST(!"every number of milliseconds is a multiple of one");
+	return NULL;
 }
 
 static const char *words_text(const struct conf_key *key, struct arena *arena)
@@ -57,6 +58,8 @@ const char *value_expected(const struct conf_key *key, struct arena *arena)
 		return arena_printf(arena, "%s to %s%s%s%s", value_span(key->min, arena),
 			value_span(key->max, arena), key->zero != NULL ? ", or 0 (" : "",
 			key->zero != NULL ? key->zero : "", key->zero != NULL ? ")" : "");
+	case CONF_MODE:
+		return "permissions as 3 or 4 octal digits, such as 0600";
 	case CONF_WORD:
 		return words_text(key, arena);
 	case CONF_SINK:
@@ -73,6 +76,7 @@ const char *value_expected(const struct conf_key *key, struct arena *arena)
 		return "a map";
 	}
 	MUST(!"every type is above");
+	return NULL;
 }
 
 static int fail(const struct conf_key *key, const struct value_text *value, struct arena *arena,
@@ -223,6 +227,18 @@ static int parse_word(const struct conf_key *key, const struct value_text *value
 	return 0;
 }
 
+static int parse_mode(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, uint32_t *field, const char **error_r)
+{
+	const size_t digits = strspn(value->text, "01234567");
+	const unsigned long mode = strtoul(value->text, NULL, 8);
+
+	if (value->text[digits] != '\0' || digits < 3 || digits > 4 || mode > key->max)
+		return fail(key, value, arena, error_r);
+	*field = (uint32_t)mode;
+	return 0;
+}
+
 static int parse_text(const struct conf_key *key, const struct value_text *value,
 	struct arena *arena, const char **field, const char **error_r)
 {
@@ -264,6 +280,8 @@ int value_parse(const struct conf_key *key, const struct value_text *value, stru
 		return parse_span(key, value, arena, field, error_r);
 	case CONF_WORD:
 		return parse_word(key, value, arena, field, error_r);
+	case CONF_MODE:
+		return parse_mode(key, value, arena, field, error_r);
 	case CONF_TEXT:
 		return parse_text(key, value, arena, field, error_r);
 	case CONF_SINK:
@@ -276,6 +294,7 @@ int value_parse(const struct conf_key *key, const struct value_text *value, stru
 		break;
 	}
 	MUST(!"a list or a section is no value");
+	return -1;
 }
 
 void *value_field(const struct conf_key *key, void *base)

@@ -197,15 +197,22 @@ static void example_ok(const char *file)
 	conf_free(conf);
 }
 
+static char root[4096];
+
+/* Also after a test that failed in another directory. */
+static int back_to_root(void **state)
+{
+	(void)state;
+	return chdir(root);
+}
+
 /* From within the directory, so that messages name the file alone. */
 static size_t each_file(const char *directory, void (*test)(const char *file))
 {
-	char back[4096];
 	struct dirent *entry;
 	size_t n = 0;
 	DIR *dir;
 
-	assert_non_null(getcwd(back, sizeof(back)));
 	assert_int_equal(chdir(directory), 0);
 	dir = opendir(".");
 	assert_non_null(dir);
@@ -219,7 +226,6 @@ static size_t each_file(const char *directory, void (*test)(const char *file))
 		}
 	}
 	closedir(dir);
-	assert_int_equal(chdir(back), 0);
 	return n;
 }
 
@@ -606,9 +612,9 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_ok),
-		cmocka_unit_test(test_golden_bad),
-		cmocka_unit_test(test_examples),
+		cmocka_unit_test_teardown(test_golden_ok, back_to_root),
+		cmocka_unit_test_teardown(test_golden_bad, back_to_root),
+		cmocka_unit_test_teardown(test_examples, back_to_root),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_apps),
@@ -624,5 +630,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 	};
 
+	if (getcwd(root, sizeof(root)) == NULL)
+		return 1;
 	return cmocka_run_group_tests_name("conf", tests, NULL, NULL);
 }
