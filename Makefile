@@ -8,7 +8,7 @@ PREFIX ?= /usr
 JOBS   ?= $(shell nproc)
 
 VERSION := 0.1.0
-PKGS    := libevent_core libevent_extra yaml-0.1 libcrypto libcares libxxhash libcap-ng libbsd-overlay
+PKGS    := libevent_core libevent_extra yaml-0.1 libcrypto libcares libxxhash libcap-ng libbsd-overlay libcjson
 
 # On a fresh machine none of this is there yet: no noise from here, `libraries` below says what helps.
 PKGS_FOUND := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
@@ -81,7 +81,8 @@ ifneq ($(PKGS_FOUND),yes)
 endif
 
 $(BUILD)/proxyd: $(BUILD)/master/main.o $(LIB_OBJ)
-$(BUILD)/proxyctl: $(BUILD)/master/proxyctl.o $(LIB_OBJ)
+$(BUILD)/proxyctl: $(BUILD)/master/proxyctl.o $(BUILD)/master/rundir.o
+$(BUILD)/proxyctl: LIBS =
 $(PROGRAMS):
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -2,7 +2,8 @@
  *
  * Fds: every fd of the master is closed in the child but stdin, stdout and stderr and those named
  * here. Memory: the configuration (const from then on) and the shared memory (restricted to what the
- * role may write by the child itself, see shm_restrict). Signals: all at their defaults, unblocked.
+ * role may write by the child itself, see shm_restrict). Signals: unblocked and at their
+ * defaults, but INT, QUIT and HUP (a terminal sends them to all, the master answers) and PIPE: ignored.
  */
 #ifndef PROXYD_COMMON_CHILD_H
 #define PROXYD_COMMON_CHILD_H

@@ -39,6 +39,11 @@ struct record_side {
 	uint64_t tx_base; /* sent to this side's socket without having been relayed */
 };
 
+enum record_flags {
+	RECORD_SOURCE_COUNTED =
+		1 << 0, /* the client's address is counted in the table of sources */
+};
+
 #define RECORD_PROTOCOL_BYTES 64
 #define RECORD_NEVER          UINT32_MAX
 
@@ -48,8 +53,8 @@ struct relay_record {
 	uint8_t state;             /* enum relay_state */
 	uint8_t up_flow;           /* client to server, enum record_flow */
 	uint8_t down_flow;         /* server to client */
-	uint8_t flags;
-	uint64_t id; /* 0: the record is free */
+	uint8_t flags;             /* enum record_flags */
+	uint64_t id;               /* 0: the record is free */
 	uint64_t moved_ms;
 	uint64_t bytes_in;  /* from the client, passed on to the server */
 	uint64_t bytes_out; /* from the server, passed on to the client */

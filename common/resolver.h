@@ -13,7 +13,8 @@ struct resolver;
 
 /* addrs (ports 0, IPv6 and IPv4 in the system's order of preference, no duplicates) are valid during the
  * call only. n is 0 when the name does not resolve; error then says why, else it is NULL. */
-typedef void resolver_done_fn(const struct sockaddr_any *addrs, size_t n, const char *error, void *arg);
+typedef void resolver_done_fn(
+	const struct sockaddr_any *addrs, size_t n, const char *error, void *arg);
 
 /* Returns NULL, *error_r static, when c-ares cannot start. */
 MUST_USE struct resolver *resolver_new(struct event_base *base, const char **error_r);

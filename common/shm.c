@@ -1,5 +1,4 @@
-/* Lays the parts of the shared memory out, maps them with the rights of each role, and keeps the counts
- * that all workers share equal to the sum of what each of them holds.
+/* Lays the parts of the shared memory out and maps them with the rights of each role.
  */
 #include "common/shm.h"
 
@@ -11,11 +10,6 @@
 #include <unistd.h>
 
 #define SHM_MAGIC 0x647978307250ULL /* "Pr0xyd" */
-
-/* How often, and how long each time, the master waits for workers to be outside of their few
- * instructions when it sets the shared counts right: 20 ms in all. */
-#define SHM_PATIENCE    200
-#define SHM_PATIENCE_US 100
 
 /* The first page. Written once by shm_create, so that another binary can tell whether it understands. */
 struct shm_header {
@@ -238,95 +232,4 @@ void shm_slot_use(struct shm *shm, uint32_t slot)
 	MUST(slot < SHM_SLOTS);
 	if (slot >= master->slots)
 		master->slots = slot + 1;
-}
-
-void shm_server_active_add(struct shm *shm, uint32_t slot, uint32_t server, int delta)
-{
-	struct shm_slot *mine = shm_slot(shm, slot);
-	struct shm_shared_server *shared = &shm_shared(shm)->servers[server];
-	uint64_t sequence = atomic_load_explicit(&mine->sequence, memory_order_relaxed);
-
-	atomic_store_explicit(&mine->sequence, sequence + 1, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	atomic_fetch_add_explicit(&shared->active, (uint32_t)delta, memory_order_relaxed);
-	shm_count(&mine->servers[server].active, (uint64_t)(int64_t)delta);
-	atomic_store_explicit(&mine->sequence, sequence + 2, memory_order_release);
-}
-
-/* What all workers say they hold of a server, and what the shared count says, at one instant: no worker
- * was inside shm_server_active_add from the first to the last look. False when one was. */
-static bool shm_look(struct shm *shm, uint32_t server, uint64_t *held_r, uint32_t *shared_r)
-{
-	uint64_t before[SHM_SLOTS];
-	uint32_t slots = shm_master(shm)->slots;
-
-	*held_r = 0;
-	for (uint32_t i = 0; i < slots; i++) {
-		struct shm_slot *slot = shm_slot(shm, i);
-
-		before[i] = atomic_load_explicit(&slot->sequence, memory_order_acquire);
-		if (before[i] % 2 == 1)
-			return false;
-		if (before[i] != 0)
-			*held_r += atomic_load_explicit(
-				&slot->servers[server].active, memory_order_relaxed);
-	}
-	*shared_r = atomic_load_explicit(
-		&shm_shared(shm)->servers[server].active, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
-	for (uint32_t i = 0; i < slots; i++) {
-		if (atomic_load_explicit(&shm_slot(shm, i)->sequence, memory_order_relaxed) !=
-			before[i])
-			return false;
-	}
-	return true;
-}
-
-/* A worker that died between the two halves of shm_server_active_add leaves them apart by one. Others go
- * on counting meanwhile, which changes both alike: the difference seen at one instant stays right. */
-static void shm_reconcile(struct shm *shm, uint32_t server, unsigned *patience)
-{
-	uint64_t held;
-	uint32_t shared;
-
-	while (!shm_look(shm, server, &held, &shared)) {
-		/* Someone is inside, or was preempted there, or stopped: then the reaping of that one,
-		 * which is due soon, does all of this again. */
-		if (*patience == 0)
-			return;
-		--*patience;
-		usleep(SHM_PATIENCE_US);
-	}
-	atomic_fetch_add_explicit(&shm_shared(shm)->servers[server].active, (uint32_t)held - shared,
-		memory_order_relaxed);
-}
-
-uint32_t shm_slot_reap(struct shm *shm, uint32_t slot)
-{
-	struct shm_slot *dead = shm_slot(shm, slot);
-	unsigned patience = SHM_PATIENCE;
-	uint32_t relays = 0;
-	uint32_t records = dead->records < shm->records ? dead->records : shm->records;
-
-	for (uint32_t i = 0; i < records; i++) {
-		struct relay_record *record = shm_record(shm, slot, i);
-
-		if (record->id != 0)
-			relays++;
-		memset(record, 0, sizeof(*record));
-	}
-	dead->records = 0;
-	atomic_fetch_sub_explicit(&shm_shared(shm)->active, dead->active, memory_order_relaxed);
-	dead->active = 0;
-	for (uint32_t i = 0; i < shm_placed(shm, SHM_FRONTEND); i++)
-		dead->frontends[i].active = 0;
-	for (uint32_t i = 0; i < shm_placed(shm, SHM_BACKEND); i++)
-		dead->backends_active[i] = 0;
-	for (uint32_t i = 0; i < shm_placed(shm, SHM_SERVER); i++)
-		dead->servers[i].active = 0;
-	dead->sequence += dead->sequence % 2;
-	dead->state = SLOT_FREE;
-	for (uint32_t i = 0; i < shm_placed(shm, SHM_SERVER); i++)
-		shm_reconcile(shm, i, &patience);
-	return relays;
 }

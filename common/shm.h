@@ -23,6 +23,7 @@
 #include "common/histogram.h"
 #include "common/must.h"
 #include "common/record.h"
+#include "common/sources.h"
 
 #define SHM_VERSION 1
 
@@ -51,14 +52,37 @@ struct shm_names {
 	char names[SHM_SERVERS_MAX][SHM_NAME_MAX];
 };
 
+enum admin_state {
+	ADMIN_READY,
+	ADMIN_DRAIN, /* keeps what it has, gets nothing new */
+	ADMIN_MAINT, /* the same, and is not checked */
+};
+
+/* What the operator wants of a server: from the configuration at first, then changed while it runs. */
+struct shm_admin {
+	_Atomic uint32_t state;   /* enum admin_state */
+	_Atomic uint32_t weight;  /* 0 to 256 */
+	_Atomic uint32_t maxconn; /* 0: no limit */
+	_Atomic uint32_t unused;
+};
+
 struct shm_master {
 	_Atomic uint32_t generation;
 	_Atomic uint32_t slots; /* the highest one ever used + 1: what readers have to look at */
 	_Atomic uint64_t started_ms;
 	struct shm_names names[SHM_KINDS];
+	struct shm_admin admin[SHM_SERVERS_MAX];
 };
 
 /* ------------------------------------------------------------------ checker's pages */
+
+/* Why a check was good or bad, see check_results.def. */
+enum check_result {
+#define CHECK_RESULT(name, text) name,
+#include "common/check_results.def"
+#undef CHECK_RESULT
+	CHECK_RESULTS,
+};
 
 enum health {
 	HEALTH_NOCHECK, /* no active check: taken for up */
@@ -69,8 +93,10 @@ enum health {
 struct shm_health {
 	_Atomic uint32_t health; /* enum health */
 	_Atomic uint32_t streak; /* checks in a row that spoke against `health` */
-	_Atomic uint32_t error;  /* errno of the last check that failed, 0 when it was good */
+	_Atomic uint32_t result; /* enum check_result of the last check */
+	_Atomic uint32_t detail; /* what belongs to it: an errno, an HTTP status */
 	_Atomic uint32_t checks; /* done so far */
+	_Atomic uint32_t unused;
 	_Atomic uint64_t last_check_ms;
 	_Atomic uint64_t last_change_ms;
 };
@@ -85,37 +111,63 @@ struct shm_checker {
 struct shm_shared_server {
 	_Atomic uint32_t active;    /* relays and connects to it now, all workers and generations */
 	_Atomic uint32_t last_addr; /* which of its addresses worked last */
-	_Atomic uint32_t fails;     /* failed connects since fails_since_ms */
-	_Atomic uint32_t unused;
+	_Atomic uint32_t
+		fails; /* failed connects, and resets before an answer, since fails_since_ms */
+	_Atomic uint32_t ejections; /* in a row: each is longer than the one before */
 	_Atomic uint64_t fails_since_ms;
 	_Atomic uint64_t
 		ejected_until_ms; /* passive health: not chosen before then while others work */
+	_Atomic uint64_t latency_at_ms; /* when latency_us was last changed */
+	_Atomic uint32_t
+		latency_us; /* of connects: peak of a moving average that decays with time */
+	_Atomic uint32_t unused[5];
 };
 
 struct shm_shared_backend {
 	_Atomic uint64_t cursor; /* round robin, and whose turn it is in a tie */
 	_Atomic uint32_t
-		epoch; /* goes up whenever the state or weight of one of its servers changes */
+		epoch; /* goes up whenever one of its servers changes its state or weight */
+	_Atomic uint32_t unused0;
+	_Atomic uint64_t budget_ms;   /* retry budget: when its window began */
+	_Atomic uint32_t budget_all;  /* connections in the window */
+	_Atomic uint32_t budget_used; /* retries in the window */
+	_Atomic uint32_t panic;       /* 1 while only ejected servers are left, which then serve */
+	_Atomic uint32_t unused[7];
+};
+
+struct shm_shared_frontend {
+	_Atomic uint32_t active; /* relays now, all workers and generations */
+	_Atomic uint32_t second; /* the second that `opened` counts, for limits.rate */
+	_Atomic uint32_t opened;
 	_Atomic uint32_t unused;
 };
 
 struct shm_shared {
 	_Atomic uint32_t active; /* relays in the whole daemon */
 	_Atomic uint32_t unused;
+	struct shm_shared_frontend frontends[SHM_FRONTENDS_MAX];
 	struct shm_shared_backend backends[SHM_BACKENDS_MAX];
 	struct shm_shared_server servers[SHM_SERVERS_MAX];
+	struct sources sources;
 };
 
 /* ------------------------------------------------------------------ a worker's pages */
+
+/* Why a connection was closed as soon as it was accepted, see refusals.def. */
+enum refusal {
+#define REFUSAL(name, text) name,
+#include "common/refusals.def"
+#undef REFUSAL
+	REFUSALS,
+};
 
 struct shm_frontend_counters {
 	_Atomic uint64_t total;  /* connections accepted */
 	_Atomic uint64_t active; /* relays now */
 	_Atomic uint64_t failed; /* ended without having reached a server */
-	_Atomic uint64_t refused; /* closed at once: no room, no fd, no memory */
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t unused[2];
+	_Atomic uint64_t refused[REFUSALS]; /* by reason, enum refusal: they are part of total */
 };
 
 struct shm_server_counters {
@@ -125,6 +177,14 @@ struct shm_server_counters {
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
 	_Atomic uint64_t unused[3];
+};
+
+struct shm_backend_counters {
+	_Atomic uint64_t active; /* relays now */
+	_Atomic uint64_t queued; /* clients of this worker that wait for a server */
+	_Atomic uint64_t
+		first_us; /* since when the first of them waits, clock_now_us; 0: none does */
+	_Atomic uint64_t queue_full; /* clients sent away because maxqueue waited already */
 };
 
 enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_SERVING, SLOT_DRAINING };
@@ -138,14 +198,15 @@ struct shm_slot {
 	_Atomic uint32_t restarts; /* written by the master, between two workers */
 	_Atomic uint64_t next_id;  /* of relays; goes on after a worker's death */
 	_Atomic uint64_t accepted;
-	_Atomic uint32_t active;   /* relays now */
-	_Atomic uint32_t records;  /* highest record in use + 1 */
+	_Atomic uint64_t active;  /* relays now */
+	_Atomic uint32_t records; /* highest record in use + 1 */
+	_Atomic uint32_t unused0;
 	_Atomic uint64_t sequence; /* odd while an `active` and its shared twin are being changed */
-	_Atomic uint64_t unused[7];
+	_Atomic uint64_t unused[6];
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];
-	_Atomic uint64_t backends_active[SHM_BACKENDS_MAX]; /* relays now */
-	struct histogram connect[SHM_BACKENDS_MAX];         /* time to connect, per backend */
+	struct shm_backend_counters backends[SHM_BACKENDS_MAX];
+	struct histogram connect[SHM_BACKENDS_MAX]; /* time to connect, per backend */
 };
 
 /* ------------------------------------------------------------------ the mapping */
@@ -176,12 +237,6 @@ const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place);
 /* The master is about to use this slot: readers look at it from now on. */
 void shm_slot_use(struct shm *shm, uint32_t slot);
 
-/* ------------------------------------------------------------------ counting with one truth */
-
-/* The worker's own share and the daemon's total of one server, changed together: whenever the worker
- * dies, the master can tell what of the total was its share (shm_slot_reap). delta is 1 or -1. */
-void shm_server_active_add(struct shm *shm, uint32_t slot, uint32_t server, int delta);
-
 /* Add to a counter that this process alone writes. */
 static inline void shm_count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -189,10 +244,5 @@ static inline void shm_count(_Atomic uint64_t *counter, uint64_t n)
 
 	atomic_store_explicit(counter, now + n, memory_order_relaxed);
 }
-
-/* Master, after it reaped the worker of this slot: its relays are gone, so its records are cleared and
- * what it held of the shared counts is given back. Counters that only grow stay. Returns how many relays
- * it had. */
-uint32_t shm_slot_reap(struct shm *shm, uint32_t slot);
 
 #endif

@@ -55,7 +55,7 @@ static void apps_defaults(struct draft *draft)
 	draft->global.bind_retry_ms = 5000;
 	draft->global.log.format = LOG_FORMAT_JSON;
 	draft->backend_defaults.conf.balance = BALANCE_LEASTCONN;
-	draft->backend_defaults.conf.check = (struct conf_check_tcp){
+	draft->backend_defaults.conf.check = (struct conf_check){
 		.type = CHECK_TCP,
 		.inter_ms = 5000,
 		.timeout_ms = 2000,

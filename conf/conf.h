@@ -20,6 +20,8 @@ enum conf_balance {
 	BALANCE_RANDOM,
 	BALANCE_FIRST,
 	BALANCE_SOURCE,
+	BALANCE_MAGLEV,
+	BALANCE_LATENCY,
 };
 
 enum conf_service {
@@ -30,7 +32,11 @@ enum conf_service {
 	SERVICE_HTTP,
 };
 
-enum conf_check { CHECK_NONE, CHECK_TCP };
+enum conf_check_type { CHECK_NONE, CHECK_TCP, CHECK_HTTP, CHECK_TLS, CHECK_SEND_EXPECT };
+
+enum conf_on_down { ON_DOWN_KEEP, ON_DOWN_CLOSE };
+
+enum conf_server_state { SERVER_READY, SERVER_DRAIN, SERVER_MAINT };
 
 /* Where a thing stands in the file, for messages after reading. */
 struct conf_mark {
@@ -57,6 +63,7 @@ struct conf_global {
 	const char *user; /* "" none */
 	const char *group;
 	const char *pidfile;
+	uint32_t maxconn;          /* relays in the whole daemon; 0: what the fd limit allows */
 	uint32_t drain_timeout_ms; /* CONF_FOREVER when the file says 0 */
 	uint32_t heartbeat_timeout_ms;
 	uint32_t bind_retry_ms; /* 0: a busy address ends the start */
@@ -88,9 +95,18 @@ struct conf_backend_timeouts {
 	uint32_t connect_ms;
 	uint32_t server_ms;
 	uint32_t server_fin_ms;
+	uint32_t queue_ms;
+};
+
+/* 0: no limit. */
+struct conf_limits {
+	uint32_t source_maxconn; /* of one source address at once; IPv6 by /64 */
+	uint32_t source_rate;    /* connections of one source address in a second */
+	uint32_t rate;           /* of all sources */
 };
 
 struct conf_backend;
+struct cidrs; /* conf/cidrs.h */
 
 struct conf_frontend {
 	const char *name;
@@ -101,7 +117,11 @@ struct conf_frontend {
 	struct address *binds;
 	const struct conf_backend *backend; /* NULL when service is not SERVICE_NONE */
 	enum conf_service service;
-	const char *message; /* what service http answers with; %p and %f still in it */
+	const char *message;       /* what service http answers with; %p and %f still in it */
+	uint32_t maxconn;          /* relays at once; 0: no limit */
+	const struct cidrs *allow; /* NULL: everyone */
+	const struct cidrs *deny;  /* NULL: nobody */
+	struct conf_limits limits;
 	struct conf_tcp tcp;
 	struct conf_frontend_timeouts timeouts;
 };
@@ -113,19 +133,55 @@ struct conf_server {
 	uint32_t place;
 	struct conf_mark mark;
 	struct address address;
-	uint32_t weight; /* 0 to 256; 0: never chosen */
+	uint32_t weight;  /* 0 to 256; 0: never chosen */
+	uint32_t maxconn; /* 0: no limit */
+	bool backup;      /* serves only when no other can */
+	enum conf_server_state state;
+	/* Where it is checked, when not where it serves: resolved as addrs is. */
+	bool has_check_address;
+	struct address check_address;
+	size_t ncheck_addrs;
+	struct sockaddr_any *check_addrs;
 	/* What address resolves to, ports set. One for a literal or a path, from the reader; the master
 	 * fills in those of a name before anyone else sees the value. 0: it does not resolve, it is down. */
 	size_t naddrs;
 	struct sockaddr_any *addrs;
 };
 
-struct conf_check_tcp {
-	enum conf_check type; /* CHECK_NONE: no active check */
+/* A range of HTTP statuses, both ends included. */
+struct conf_status {
+	uint16_t first;
+	uint16_t last;
+};
+
+#define CONF_STATUSES_MAX 16
+
+struct conf_check_http {
+	const char *method; /* GET or HEAD */
+	const char *path;
+	const char *host; /* "" the server's address */
+	size_t nstatuses;
+	struct conf_status statuses[CONF_STATUSES_MAX];
+};
+
+/* Bytes, after the C escapes of the file were resolved: may hold zeros. */
+struct conf_bytes {
+	size_t len;
+	const uint8_t *bytes; /* in the arena; NULL when len is 0 */
+};
+
+struct conf_check {
+	enum conf_check_type type; /* CHECK_NONE: no active check */
 	uint32_t inter_ms;
+	uint32_t fastinter_ms; /* while changing state; never 0 */
+	uint32_t downinter_ms; /* while down; never 0 */
 	uint32_t timeout_ms;
 	uint32_t rise;
 	uint32_t fall;
+	uint32_t spread_pct; /* of jitter, 0 to 50 */
+	struct conf_check_http http;
+	struct conf_bytes send;
+	struct conf_bytes expect;
 };
 
 /* max_fails failed connects within window keep a server out of the choice for eject, while others work. */
@@ -133,6 +189,7 @@ struct conf_passive {
 	uint32_t max_fails; /* 0: off */
 	uint32_t window_ms;
 	uint32_t eject_ms;
+	uint32_t max_ejected_pct; /* of a backend's servers, never the last that works */
 };
 
 struct conf_backend {
@@ -142,9 +199,13 @@ struct conf_backend {
 	enum conf_balance balance;
 	uint32_t random_draws;
 	uint32_t retries;
+	uint32_t maxqueue; /* 0: no limit */
+	uint32_t slowstart_ms;
+	enum conf_on_down on_down;
+	struct sockaddr_any source; /* to connect from; len 0: the kernel's choice */
 	size_t nservers;
 	struct conf_server *servers;
-	struct conf_check_tcp check;
+	struct conf_check check;
 	struct conf_passive passive;
 	struct conf_backend_timeouts timeouts;
 };

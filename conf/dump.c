@@ -30,7 +30,7 @@ static void dump_table(
 			continue;
 		if (key->type == CONF_SECTION) {
 			bool none = key->section == &conf_check_table &&
-				((const struct conf_check_tcp *)field)->type == CHECK_NONE;
+				((const struct conf_check *)field)->type == CHECK_NONE;
 
 			indent(dump, depth);
 			fprintf(dump->to, "%s:%s\n", key->name, none ? " {}" : "");

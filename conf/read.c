@@ -153,7 +153,7 @@ static bool is_empty(const yaml_node_t *node)
 /* `check: {}` takes back what defaults say; a check with any key is a tcp check unless it says otherwise. */
 static void check_done(const struct source *source, struct target *target, const yaml_node_t *node)
 {
-	struct conf_check_tcp *check = target->base;
+	struct conf_check *check = target->base;
 
 	if (is_empty(node)) {
 		check->type = CHECK_NONE;

@@ -106,7 +106,7 @@ extern const struct conf_table conf_global_table;   /* of struct conf_global */
 extern const struct conf_table conf_frontend_table; /* of struct draft_frontend */
 extern const struct conf_table conf_backend_table;  /* of struct draft_backend */
 extern const struct conf_table conf_server_table;   /* of struct draft_server */
-extern const struct conf_table conf_check_table;    /* of struct conf_check_tcp */
+extern const struct conf_table conf_check_table;    /* of struct conf_check */
 
 /* The row called name, or NULL. */
 const struct conf_key *table_find(const struct conf_table *table, const char *name);

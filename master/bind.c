@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -95,14 +96,17 @@ static int bind_set_essential(const struct bind_ask *ask, int fd, const char **w
 static void bind_check_backlog(const struct bind_ask *ask)
 {
 	FILE *file = ask->first ? fopen("/proc/sys/net/core/somaxconn", "re") : NULL;
-	unsigned most = 0;
+	char text[32];
+	unsigned long most = 0;
 
 	if (file == NULL)
 		return;
-	if (fscanf(file, "%u", &most) == 1 && ask->frontend->tcp.backlog > most)
-		log_warnx("frontend %s: tcp.backlog %u is cut to net.core.somaxconn, %u",
-			ask->frontend->name, ask->frontend->tcp.backlog, most);
+	if (fgets(text, sizeof(text), file) != NULL)
+		most = strtoul(text, NULL, 10);
 	fclose(file);
+	if (most > 0 && ask->frontend->tcp.backlog > most)
+		log_warnx("frontend %s: tcp.backlog %u is cut to net.core.somaxconn, %lu",
+			ask->frontend->name, ask->frontend->tcp.backlog, most);
 }
 
 static int bind_tcp(const struct bind_ask *ask, int fd, const char **what_r)

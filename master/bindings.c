@@ -117,6 +117,16 @@ static int bindings_add_port(struct bindings *bindings, uint32_t frontend,
 	return 0;
 }
 
+static int bindings_add_bind(struct bindings *bindings, uint32_t frontend,
+	const struct address *address, const struct hosts *hosts)
+{
+	for (uint32_t port = address->port_first; port <= address->port_last; port++) {
+		if (bindings_add_port(bindings, frontend, address, hosts, (uint16_t)port) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int bindings_expand(struct bindings *bindings, const struct hosts *hosts)
 {
 	int result = 0;
@@ -125,16 +135,8 @@ static int bindings_expand(struct bindings *bindings, const struct hosts *hosts)
 		const struct conf_frontend *frontend = &bindings->conf->frontends[i];
 
 		for (size_t j = 0; j < frontend->nbinds; j++) {
-			const struct address *address = &frontend->binds[j];
-
-			for (uint32_t port = address->port_first; port <= address->port_last;
-				port++) {
-				if (bindings_add_port(bindings, i, address, hosts, (uint16_t)port) <
-					0) {
-					result = -1;
-					break;
-				}
-			}
+			if (bindings_add_bind(bindings, i, &frontend->binds[j], hosts) < 0)
+				result = -1;
 		}
 	}
 	return result;
@@ -156,7 +158,7 @@ struct bindings *bindings_new(const struct conf *conf, const struct hosts *hosts
 		return NULL;
 	}
 	bindings->all =
-		bindings_memory(calloc(bindings_wanted(bindings) + 1, sizeof(bindings->all[0])));
+		bindings_memory(calloc(bindings_wanted(bindings) + 1, sizeof(struct listener *)));
 	return bindings;
 }
 
@@ -292,8 +294,8 @@ static int bindings_compare_id(const void *key, const void *element)
 
 struct listener *bindings_find(struct bindings *bindings, uint32_t id)
 {
-	struct listener **found = bsearch(
-		&id, bindings->all, bindings->count, sizeof(bindings->all[0]), bindings_compare_id);
+	struct listener **found = bsearch(&id, bindings->all, bindings->count,
+		sizeof(struct listener *), bindings_compare_id);
 
 	return found != NULL ? *found : NULL;
 }

@@ -76,7 +76,8 @@ static enum control_socket_result control_socket_clear(const struct control_sock
 	pid_t pid;
 
 	if (fstatat(ours->directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? CONTROL_SOCKET_OPEN : control_socket_fail(why_r, why_bytes);
+		return errno == ENOENT ? CONTROL_SOCKET_OPEN
+				       : control_socket_fail(why_r, why_bytes);
 	if (!S_ISSOCK(st.st_mode)) {
 		snprintf(why_r, why_bytes, "there is a file of that name which is no socket");
 		return CONTROL_SOCKET_FAILED;
@@ -113,8 +114,8 @@ static int control_socket_bind(struct control_socket *ours, const struct sockadd
 	ours->dev = st.st_dev;
 	ours->ino = st.st_ino;
 	ours->owner = getpid();
-	if (ask->group != (gid_t)-1 && fchownat(ours->directory_fd, name, (uid_t)-1, ask->group,
-					       AT_SYMLINK_NOFOLLOW) < 0)
+	if (ask->group != (gid_t)-1 &&
+		fchownat(ours->directory_fd, name, (uid_t)-1, ask->group, AT_SYMLINK_NOFOLLOW) < 0)
 		return -1;
 	if (fchmodat(ours->directory_fd, name, ask->mode, 0) < 0)
 		return -1;
@@ -163,16 +164,24 @@ enum control_socket_result control_socket_open(const struct control_socket_ask *
 	return result;
 }
 
+/* Its inode's number is used again soon after somebody removed it, so who listens there is asked as well. */
 static void control_socket_remove(const struct control_socket *ours)
 {
 	const char *name = rundir_name(ours->path.text);
+	struct sockaddr_any addr;
 	struct stat st;
+	pid_t pid;
 
 	if (ours->owner != getpid() ||
 		fstatat(ours->directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	if (st.st_dev == ours->dev && st.st_ino == ours->ino)
-		unlinkat(ours->directory_fd, name, 0);
+	if (st.st_dev != ours->dev || st.st_ino != ours->ino)
+		return;
+	/* A relative path leads elsewhere once we went to the background; 0: nobody can tell. */
+	if (sockaddr_from_path(ours->path.text, &addr) == 0 && control_socket_lives(&addr, &pid) &&
+		pid != 0 && pid != getpid())
+		return;
+	unlinkat(ours->directory_fd, name, 0);
 }
 
 void control_socket_close(struct control_socket *ours)

@@ -101,7 +101,7 @@ void demo_explain(const struct demo *demo, FILE *to)
 		"In another terminal try:\n"
 		"\n"
 		"  for i in 1 2 3 4 5 6; do curl -s http://127.0.0.1:%u/; done    # 1 2 3 1 2 3\n"
-		"  echo 'drawer reward' | nc -N 127.0.0.1 %u                     # reversed\n"
+		"  echo stressed | nc -N 127.0.0.1 %u                           # desserts\n"
 		"  echo 'hello' | socat - TCP:127.0.0.1:%u                       # comes back\n"
 		"  ps -o pid,args --ppid %d\n"
 		"  kill -9 $(pgrep -P %d -f 'worker 0')                # and curl again: nobody notices\n"

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
-#include "common/clock.h"
+#include "common/child.h"
 #include "common/log.h"
 #include "common/resolver.h"
 #include "conf/arena.h"
@@ -17,69 +16,94 @@
 
 struct host {
 	struct hosts *hosts; /* borrowed */
-	const char *host;    /* borrowed, the configuration's; the key */
+	const char *name;    /* borrowed, the configuration's */
 	size_t naddrs;
 	struct sockaddr_any addrs[CONF_SERVER_ADDRS_MAX];
 	char error[128];
-	UT_hash_handle hh;
 };
 
 struct hosts {
 	struct event_base *base; /* owned while resolving */
-	struct host *all;        /* owned */
-	size_t open;             /* not answered yet */
+	size_t count;
+	struct host *all; /* owned, in the order of their names, each once */
+	size_t open;      /* not answered yet */
 };
 
-static struct host *hosts_get(const struct hosts *hosts, const char *host)
+static void *hosts_memory(void *memory)
 {
-	struct host *name;
-
-	HASH_FIND_STR(hosts->all, host, name);
-	return name;
-}
-
-static void hosts_add(struct hosts *hosts, const struct address *address)
-{
-	struct host *name;
-
-	if (address->kind != ADDRESS_NAME || hosts_get(hosts, address->host) != NULL)
-		return;
-	name = calloc(1, sizeof(*name));
-	if (name == NULL) {
+	if (memory == NULL) {
 		log_fatal("hosts");
-		exit(1);
+		exit(EXIT_CODE_FAILED);
 	}
-	name->hosts = hosts;
-	name->host = address->host;
-	snprintf(name->error, sizeof(name->error), "no answer in %d ms", HOSTS_TIMEOUT_MS);
-	HASH_ADD_KEYPTR(hh, hosts->all, name->host, strlen(name->host), name);
-	hosts->open++;
+	return memory;
 }
 
-static void hosts_collect(struct hosts *hosts, const struct conf *conf)
+/* The names of all addresses, with repetitions, in an array that the caller frees. */
+static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 {
+	size_t most = 1;
+	size_t n = 0;
+	const char **names;
+
+	for (size_t i = 0; i < conf->nfrontends; i++)
+		most += conf->frontends[i].nbinds;
+	for (size_t i = 0; i < conf->nbackends; i++)
+		most += conf->backends[i].nservers;
+	names = hosts_memory(calloc(most, sizeof(const char *)));
 	for (size_t i = 0; i < conf->nfrontends; i++) {
-		for (size_t j = 0; j < conf->frontends[i].nbinds; j++)
-			hosts_add(hosts, &conf->frontends[i].binds[j]);
+		for (size_t j = 0; j < conf->frontends[i].nbinds; j++) {
+			if (conf->frontends[i].binds[j].kind == ADDRESS_NAME)
+				names[n++] = conf->frontends[i].binds[j].host;
+		}
 	}
 	for (size_t i = 0; i < conf->nbackends; i++) {
-		for (size_t j = 0; j < conf->backends[i].nservers; j++)
-			hosts_add(hosts, &conf->backends[i].servers[j].address);
+		for (size_t j = 0; j < conf->backends[i].nservers; j++) {
+			if (conf->backends[i].servers[j].address.kind == ADDRESS_NAME)
+				names[n++] = conf->backends[i].servers[j].address.host;
+		}
 	}
+	*names_r = names;
+	return n;
+}
+
+static int hosts_compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void hosts_fill(struct hosts *hosts, const struct conf *conf)
+{
+	const char **names;
+	size_t n = hosts_collect(conf, &names);
+
+	qsort(names, n, sizeof(const char *), hosts_compare_names);
+	hosts->all = hosts_memory(calloc(n + 1, sizeof(struct host)));
+	for (size_t i = 0; i < n; i++) {
+		struct host *host = &hosts->all[hosts->count];
+
+		if (i > 0 && strcmp(names[i - 1], names[i]) == 0)
+			continue;
+		host->hosts = hosts;
+		host->name = names[i];
+		snprintf(host->error, sizeof(host->error), "no answer in %d ms", HOSTS_TIMEOUT_MS);
+		hosts->count++;
+	}
+	hosts->open = hosts->count;
+	free(names);
 }
 
 static void on_host_resolved(
 	const struct sockaddr_any *addrs, size_t n, const char *error, void *arg)
 {
-	struct host *name = arg;
+	struct host *host = arg;
 
-	name->naddrs = n < CONF_SERVER_ADDRS_MAX ? n : CONF_SERVER_ADDRS_MAX;
-	if (name->naddrs > 0)
-		memcpy(name->addrs, addrs, name->naddrs * sizeof(addrs[0]));
+	host->naddrs = n < CONF_SERVER_ADDRS_MAX ? n : CONF_SERVER_ADDRS_MAX;
+	if (host->naddrs > 0)
+		memcpy(host->addrs, addrs, host->naddrs * sizeof(addrs[0]));
 	if (error != NULL)
-		snprintf(name->error, sizeof(name->error), "%s", error);
-	if (--name->hosts->open == 0)
-		event_base_loopbreak(name->hosts->base);
+		snprintf(host->error, sizeof(host->error), "%s", error);
+	if (--host->hosts->open == 0)
+		event_base_loopbreak(host->hosts->base);
 }
 
 /* Returns NULL when every name was asked for and answered, or given up on. */
@@ -96,9 +120,9 @@ static const char *hosts_run(struct hosts *hosts)
 		return "no event loop";
 	resolver = resolver_new(hosts->base, &error);
 	if (resolver != NULL) {
-		for (struct host *name = hosts->all; name != NULL; name = name->hh.next)
-			resolver_lookup(
-				resolver, name->host, HOSTS_TIMEOUT_MS, on_host_resolved, name);
+		for (size_t i = 0; i < hosts->count; i++)
+			resolver_lookup(resolver, hosts->all[i].name, HOSTS_TIMEOUT_MS,
+				on_host_resolved, &hosts->all[i]);
 		event_base_loopexit(hosts->base, &limit);
 		event_base_dispatch(hosts->base);
 		resolver_free(resolver);
@@ -133,14 +157,10 @@ static void hosts_give(const struct hosts *hosts, struct conf *conf,
 
 struct hosts *hosts_resolve(struct conf *conf)
 {
-	struct hosts *hosts = calloc(1, sizeof(*hosts));
+	struct hosts *hosts = hosts_memory(calloc(1, sizeof(*hosts)));
 	const char *error;
 
-	if (hosts == NULL) {
-		log_error("hosts");
-		return NULL;
-	}
-	hosts_collect(hosts, conf);
+	hosts_fill(hosts, conf);
 	error = hosts_run(hosts);
 	if (error != NULL) {
 		log_errorx("cannot resolve names: %s", error);
@@ -156,25 +176,25 @@ struct hosts *hosts_resolve(struct conf *conf)
 
 void hosts_free(struct hosts *hosts)
 {
-	struct host *name;
-	struct host *next;
-
 	if (hosts == NULL)
 		return;
-	HASH_ITER(hh, hosts->all, name, next) {
-		HASH_DEL(hosts->all, name);
-		free(name);
-	}
+	free(hosts->all);
 	free(hosts);
 }
 
-size_t hosts_find(const struct hosts *hosts, const char *host, const struct sockaddr_any **addrs_r,
+static int hosts_compare_key(const void *key, const void *element)
+{
+	return strcmp(key, ((const struct host *)element)->name);
+}
+
+size_t hosts_find(const struct hosts *hosts, const char *name, const struct sockaddr_any **addrs_r,
 	const char **error_r)
 {
-	const struct host *name = hosts_get(hosts, host);
+	const struct host *host =
+		bsearch(name, hosts->all, hosts->count, sizeof(struct host), hosts_compare_key);
 
-	MUST(name != NULL);
-	*addrs_r = name->addrs;
-	*error_r = name->error;
-	return name->naddrs;
+	MUST(host != NULL);
+	*addrs_r = host->addrs;
+	*error_r = host->error;
+	return host->naddrs;
 }

@@ -20,7 +20,7 @@ MUST_USE struct hosts *hosts_resolve(struct conf *conf);
 void hosts_free(struct hosts *hosts); /* NULL is fine */
 
 /* The addresses of a name (ports 0), borrowed. With none, *error_r says why. */
-size_t hosts_find(const struct hosts *hosts, const char *host, const struct sockaddr_any **addrs_r,
+size_t hosts_find(const struct hosts *hosts, const char *name, const struct sockaddr_any **addrs_r,
 	const char **error_r);
 
 #endif

@@ -59,6 +59,8 @@ static enum exit_code main_act(const struct options *options, struct conf *conf,
 	const struct master_ask ask = {
 		.conf = conf,
 		.daemon = options->daemon,
+		.control_optional =
+			options->source == SOURCE_QUICK || options->source == SOURCE_DEMO,
 		.on_serving = options->source == SOURCE_DEMO ? on_demo_serving : NULL,
 		.arg = demo,
 	};

@@ -17,6 +17,7 @@
 #include "common/title.h"
 #include "conf/conf.h"
 #include "master/bindings.h"
+#include "master/control.h"
 #include "master/daemonize.h"
 #include "master/handover.h"
 #include "master/hosts.h"
@@ -28,7 +29,7 @@
 #include "master/supervisor.h"
 
 #define MASTER_GENERATION  1
-#define MASTER_FDS_OWN     16 /* logs, loop, signals, shared memory */
+#define MASTER_FDS_OWN     18 /* logs, loop, signals, shared memory, control socket */
 #define MASTER_RECORDS_MIN 64
 #define MASTER_RECORDS_MAX 524288
 
@@ -40,6 +41,7 @@ struct master {
 	struct sink *log;             /* owned */
 	struct sink *access_log;      /* owned; NULL when off */
 	struct privileges privileges;
+	struct control *control;   /* owned */
 	struct shm *shm;           /* owned */
 	struct bindings *bindings; /* owned */
 	bool bind_again;           /* some addresses are to be tried again */
@@ -202,6 +204,10 @@ static int master_prepare(struct master *master)
 		return -1;
 	if (privileges_find(master->conf, &master->privileges) < 0)
 		return -1;
+	/* Before anything is bound: a second daemon is told about the first, not about its ports. */
+	master->control = control_open(master->conf, master->ask->control_optional);
+	if (master->control == NULL)
+		return -1;
 	if (master_open_shm(master) < 0 || master_bind(master) < 0)
 		return -1;
 	return master_open_loop(master);
@@ -211,22 +217,18 @@ static int master_prepare(struct master *master)
 
 static void master_stop(struct master *master, uint32_t drain_ms)
 {
+	control_stopping(master->control);
 	evtimer_del(master->retry);
 	supervisor_stop(master->supervisor, drain_ms);
 	/* After the workers know: what waits in the queues is theirs to accept. */
 	bindings_close(master->bindings);
 }
 
-static void master_asked_to_stop(struct master *master, int number)
+static void master_begin_stop(struct master *master)
 {
 	const uint32_t drain_ms = master->conf->global.drain_timeout_ms;
 	const uint32_t relays = shm_shared(master->shm)->active;
 
-	if (master->stops++ > 0) {
-		log_info("signal %d again: stopping now", number);
-		master_stop(master, 0);
-		return;
-	}
 	if (relays == 0)
 		log_info("stopping");
 	else if (drain_ms == CONF_FOREVER)
@@ -235,6 +237,31 @@ static void master_asked_to_stop(struct master *master, int number)
 		log_info("stopping: %u relays have %u ms to finish", relays, drain_ms);
 	notify_stopping();
 	master_stop(master, drain_ms);
+}
+
+static void master_asked_to_stop(struct master *master, int number)
+{
+	if (master->stops++ == 0) {
+		master_begin_stop(master);
+		return;
+	}
+	log_info("signal %d again: stopping now", number);
+	master_stop(master, 0);
+}
+
+/* Unlike a signal, a second one without now changes nothing. */
+static void on_control_stop(bool now, void *arg)
+{
+	struct master *master = arg;
+
+	if (now) {
+		master->stops++;
+		log_info("stopping now");
+		notify_stopping();
+		master_stop(master, 0);
+	} else if (master->stops++ == 0) {
+		master_begin_stop(master);
+	}
 }
 
 static void on_master_signal(int number, void *arg)
@@ -347,10 +374,12 @@ static void master_say_binds(const struct master *master)
 static void master_serve(struct master *master)
 {
 	const struct conf_log *log = &master->conf->global.log;
+	const struct control_actions actions = { .stop = on_control_stop, .arg = master };
 
 	log_open(master->log, log->level, log->format);
 	log_info("proxyd %s", PROXYD_VERSION);
 	master_say_binds(master);
+	control_serve(master->control, master->base, master->shm, &actions);
 	privileges_reduce(master->conf);
 	master_start_children(master);
 	if (master->bind_again)
@@ -371,6 +400,7 @@ static void master_clean(struct master *master)
 	signals_free(master->signals);
 	if (master->retry != NULL)
 		event_free(master->retry);
+	control_close(master->control);
 	if (master->base != NULL)
 		event_base_free(master->base);
 	shm_free(master->shm);

@@ -12,6 +12,7 @@ struct conf;
 struct master_ask {
 	struct conf *conf; /* borrowed; places and addresses are filled in */
 	bool daemon;
+	bool control_optional; /* goes without the control socket where the default one is taken */
 	void (*on_serving)(void *arg); /* once it serves; may be NULL */
 	void *arg;
 };

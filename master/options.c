@@ -3,6 +3,7 @@
  */
 #include "master/options.h"
 
+#include <ctype.h>
 #include <event2/event.h>
 #include <getopt.h>
 #include <openssl/crypto.h>
@@ -20,6 +21,7 @@ enum options_long {
 	OPTION_LOGLEVEL,
 	OPTION_LOGFORMAT,
 	OPTION_PIDFILE,
+	OPTION_CONTROL,
 };
 
 /* The letters stand here too for the sake of `-f=8080`, which the predecessors take. */
@@ -37,6 +39,7 @@ static const struct option options_table[] = {
 	{ "w", required_argument, NULL, 'w' },
 	{ "loglevel", required_argument, NULL, OPTION_LOGLEVEL },
 	{ "logformat", required_argument, NULL, OPTION_LOGFORMAT },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
 	{ "pidfile", required_argument, NULL, OPTION_PIDFILE },
 	{ "daemon", no_argument, NULL, 'D' },
 	{ "version", no_argument, NULL, 'V' },
@@ -62,6 +65,7 @@ static const char options_help_text[] =
 	"  -w, --workers N|auto    over global.workers\n"
 	"      --loglevel LEVEL    debug, info, warn, error, or 0 to 7 (0 debug, 3 error, 7 nothing)\n"
 	"      --logformat FORMAT  text or json\n"
+	"      --control PATH      over global.control.path\n"
 	"      --pidfile FILE      over global.pidfile\n"
 	"  -D, --daemon            go to the background once it serves\n"
 	"  -V, --version           versions of proxyd and of its libraries\n"
@@ -134,6 +138,7 @@ struct options_seen {
 	bool words;   /* --listen or --forward */
 	bool demo;
 	bool check;
+	unsigned listens; /* -f and --listen */
 	const char *protocol;
 };
 
@@ -153,9 +158,8 @@ static int options_take_address(struct options *options, struct options_seen *se
 			options, option == 'p' ? options_print("localhost", optarg) : optarg);
 		return 0;
 	}
-	if (options->listen != NULL)
-		return options_wrong("one %s only; several frontends need a configuration file",
-			option == 'f' ? "-f" : "--listen");
+	if (seen->listens++ > 0)
+		return 0;
 	options->listen = option == 'f' ? options_print("", optarg) : optarg;
 	return 0;
 }
@@ -201,6 +205,9 @@ static int options_take(struct options *options, struct options_seen *seen, int 
 	case OPTION_LOGFORMAT:
 		options->overrides.logformat = optarg;
 		return 0;
+	case OPTION_CONTROL:
+		options->overrides.control = optarg;
+		return 0;
 	case OPTION_PIDFILE:
 		options->overrides.pidfile = optarg;
 		return 0;
@@ -221,6 +228,9 @@ static int options_choose_source(struct options *options, const struct options_s
 	if (sources > 1)
 		return options_wrong(
 			"-c, -f with -p, --listen with --forward, and --demo exclude each other");
+	if (seen->listens > 1)
+		return options_wrong("one %s only; several frontends need a configuration file",
+			seen->letters ? "-f" : "--listen");
 	if ((seen->protocol != NULL || options->balance != NULL) && !quick)
 		return options_wrong("--protocol and --balance go with --listen and --forward");
 	if (seen->protocol != NULL && strcmp(seen->protocol, "tcp") != 0)
@@ -260,6 +270,9 @@ static int options_check(int option, int at, char *const argv[], int index)
 			return options_wrong("unknown option -%c", optopt);
 		return options_wrong("unknown option %s", word);
 	}
+	/* getopt takes -pprof for -p with the value prof; we do not. */
+	if (index < 0 && optarg != NULL && optarg == word + 2 && isalpha((unsigned char)optarg[0]))
+		return options_wrong("unknown option %s", word);
 	if (index >= 0 && options_abbreviated(word, options_table[index].name))
 		return options_wrong(
 			"unknown option %s (is it --%s?)", word, options_table[index].name);

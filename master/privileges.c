@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <libgen.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -159,6 +160,9 @@ static bool privileges_need_override(const struct conf *conf)
 {
 	if (conf->global.pidfile[0] != '\0' && privileges_foreign_directory(conf->global.pidfile))
 		return true;
+	if (conf->global.control.path[0] != '\0' &&
+		privileges_foreign_directory(conf->global.control.path))
+		return true;
 	for (size_t i = 0; i < conf->nfrontends; i++) {
 		const struct conf_frontend *frontend = &conf->frontends[i];
 
@@ -181,24 +185,25 @@ static bool privileges_need_admin(const struct conf *conf)
 }
 
 struct privileges_keep {
-	unsigned int capability;
 	const char *name;
+	unsigned capability;
 	bool wanted;
 };
 
 void privileges_reduce(const struct conf *conf)
 {
 	const struct privileges_keep keep[] = {
-		{ CAP_NET_BIND_SERVICE, "net_bind_service", true },
-		{ CAP_SETUID, "setuid", true },
-		{ CAP_SETGID, "setgid", true },
-		{ CAP_SETPCAP, "setpcap", true },
-		{ CAP_KILL, "kill", true }, /* the children are another user's */
-		{ CAP_DAC_OVERRIDE, "dac_override", privileges_need_override(conf) },
-		{ CAP_NET_ADMIN, "net_admin", privileges_need_admin(conf) },
+		{ "net_bind_service", CAP_NET_BIND_SERVICE, true },
+		{ "setuid", CAP_SETUID, true },
+		{ "setgid", CAP_SETGID, true },
+		{ "setpcap", CAP_SETPCAP, true },
+		{ "kill", CAP_KILL, true }, /* the children are another user's */
+		{ "dac_override", CAP_DAC_OVERRIDE, privileges_need_override(conf) },
+		{ "net_admin", CAP_NET_ADMIN, privileges_need_admin(conf) },
 	};
 	bool have[NELEMS(keep)];
-	char names[128] = "";
+	char names[128] = "none";
+	size_t len = 0;
 
 	if (capng_get_caps_process() < 0 ||
 		capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE)
@@ -211,11 +216,11 @@ void privileges_reduce(const struct conf *conf)
 		if (!have[i])
 			continue;
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, keep[i].capability);
-		strcat(names, names[0] != '\0' ? " " : "");
-		strcat(names, keep[i].name);
+		len += (size_t)snprintf(
+			names + len, sizeof(names) - len, "%s%s", len > 0 ? " " : "", keep[i].name);
 	}
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		log_warn("cannot give up capabilities");
 	else
-		log_info("capabilities kept: %s", names[0] != '\0' ? names : "none");
+		log_info("capabilities kept: %s", names);
 }

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/counts.h"
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"

@@ -10,7 +10,8 @@ setup()
 	back=$(free_port)
 }
 
-# logged LOG-KEYS [ACCESS-KEYS [MORE-OPTIONS...]]: one frontend, one server
+# logged LOG-KEYS [ACCESS-KEYS [MORE-OPTIONS...]]: one frontend, one server. Where stderr does not get what
+# proxyd says, PROXYD_QUIET=1 comes before it.
 logged()
 {
 	local log=$1 access=${2:-to: \"off\"}
@@ -80,7 +81,7 @@ all_json()
 }
 
 @test "log: to a file, which nobody else may read" {
-	logged "to: $PWD/own.log"
+	PROXYD_QUIET=1 logged "to: $PWD/own.log"
 	stop_proxyd
 	[ -s own.log ]
 	refute_lines "$text_line" own.log
@@ -107,7 +108,7 @@ all_json()
 	chmod +x with-dev-log
 	spawn syslog socat -u "UNIX-RECVFROM:$PWD/log.sock,fork" "SYSTEM:cat; echo,pipes"
 	wait_until '[ -S log.sock ]' 2
-	PROXYD_WRAP="unshare -m $PWD/with-dev-log" logged "to: syslog" "to: syslog"
+	PROXYD_QUIET=1 PROXYD_WRAP="unshare -m $PWD/with-dev-log" logged "to: syslog" "to: syslog"
 	stop_proxyd
 	# <facility daemon * 8 + severity>Mmm dd hh:mm:ss proxyd
 	wait_until 'grep -qE "^<3[01]|^<2[4-9]" syslog.out' 3
@@ -115,14 +116,14 @@ all_json()
 }
 
 @test "log: level error says nothing of what is well" {
-	logged "level: error"
+	PROXYD_QUIET=1 logged "level: error"
 	client "127.0.0.1:$front" connect
 	stop_proxyd
 	[ ! -s proxyd.log ]
 }
 
 @test "log: the command line's level goes before the file's, as number too" {
-	logged "level: debug" "" --loglevel 7
+	PROXYD_QUIET=1 logged "level: debug" "" --loglevel 7
 	client "127.0.0.1:$front" watch 5
 	stop_proxyd
 	[ ! -s proxyd.log ]
@@ -144,7 +145,7 @@ all_json()
 	exec "$@" 2>stuck
 	END
 	chmod +x with-stuck-stderr
-	PROXYD_WRAP="./with-stuck-stderr" logged "level: debug" "to: stderr"
+	PROXYD_QUIET=1 PROXYD_WRAP="./with-stuck-stderr" logged "level: debug" "to: stderr"
 	run -0 client "127.0.0.1:$front" rate 500 3
 	echo "$output"
 	assert_eq "$(jq -c '.started == .ok' <<<"$output")" true
@@ -158,7 +159,7 @@ all_json()
 	exec "$@" 2> >(exit)
 	END
 	chmod +x with-closed-stderr
-	PROXYD_WRAP="./with-closed-stderr" logged "level: debug" "to: stderr"
+	PROXYD_QUIET=1 PROXYD_WRAP="./with-closed-stderr" logged "level: debug" "to: stderr"
 	run -0 client "127.0.0.1:$front" rate 200 1
 	assert_eq "$(jq -c '.started == .ok' <<<"$output")" true
 	stop_proxyd
@@ -167,7 +168,7 @@ all_json()
 @test "log: a full disk does not stop the traffic" {
 	[ -w /dev/full ] || skip "no /dev/full here"
 	origin origin "127.0.0.1:$back" answer here
-	logged "to: /dev/full, level: debug" "to: /dev/full"
+	PROXYD_QUIET=1 logged "to: /dev/full, level: debug" "to: /dev/full"
 	run -0 client "127.0.0.1:$front" rate 200 1
 	assert_eq "$(jq -c '.started == .ok' <<<"$output")" true
 	stop_proxyd

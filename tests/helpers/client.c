@@ -143,6 +143,8 @@ static void do_echo(int fd, int argc, char **argv)
 	if (chunk == 0 || chunk > sizeof(buf))
 		die("echo: a chunk has 1 to %zu bytes", sizeof(buf));
 	fcntl(fd, F_SETFL, O_NONBLOCK);
+	if (bytes == 0)
+		shutdown(fd, SHUT_WR);
 	for (;;) {
 		struct pollfd wait = { .fd = fd,
 			.events = (short)(POLLIN | (sent < bytes ? POLLOUT : 0)) };

@@ -286,5 +286,6 @@ int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds)
 	printf("{\"asked\":%llu,\"connected\":%llu,\"lost\":%llu,\"answered\":%llu}\n",
 		(unsigned long long)n, (unsigned long long)connected, (unsigned long long)lost,
 		(unsigned long long)answered);
+	free(fds);
 	return OUTCOME_OK;
 }

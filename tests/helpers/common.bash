@@ -41,8 +41,9 @@ common_teardown()
 {
 	local verdict=0
 
+	judge_log || verdict=1
 	end_everything
-	judge_logs || verdict=1
+	judge_sanitizers || verdict=1
 	if [ -z "${BATS_TEST_COMPLETED:-}" ] || [ "$verdict" -ne 0 ]; then
 		show_files
 	fi
@@ -129,27 +130,30 @@ processes_here()
 	done < <(find /proc -maxdepth 2 -path '/proc/[0-9]*/cwd' -lname "$BATS_TEST_TMPDIR" 2>/dev/null)
 }
 
-# By pid: what was spawned, all below that, and what runs here; first asked, then killed.
+# By pid: what was spawned is asked first (proxyd last and twice, which means at once), then whatever is left
+# below it or runs here is killed.
 end_everything()
 {
-	local pids="" pid
+	local pids="" all="" pid
 
 	while read -r pid; do
-		pids+=" $pid $(descendants "$pid")"
-	done <pids
-	pids+=" $(processes_here)"
-	for pid in $pids; do
 		alive "$pid" || continue
-		kill -CONT "$pid" 2>/dev/null
-		kill -TERM "$pid" 2>/dev/null
+		pids+=" $pid"
+		all+=" $pid $(descendants "$pid")"
+	done <pids
+	for pid in $pids; do
+		[ "$pid" = "$PROXYD_PID" ] || kill -TERM "$pid" 2>/dev/null
 	done
-	# shellcheck disable=SC2016 # evaluated there, with our pids
+	if [ -n "$PROXYD_PID" ]; then
+		kill -TERM "$PROXYD_PID" 2>/dev/null
+		wait_until '! alive "$PROXYD_PID"' 1 2>/dev/null || kill -TERM "$PROXYD_PID" 2>/dev/null
+	fi
 	wait_until 'none_alive $pids' 1 2>/dev/null || true
-	for pid in $pids $(processes_here); do
+	for pid in $all $(processes_here); do
 		alive "$pid" && kill -KILL "$pid" 2>/dev/null
 	done
-	# shellcheck disable=SC2046
-	wait $(cat pids 2>/dev/null) 2>/dev/null
+	# shellcheck disable=SC2086
+	wait $pids 2>/dev/null
 	return 0
 }
 
@@ -170,7 +174,7 @@ wait_until()
 {
 	local until=$((${EPOCHREALTIME/[.,]/} + $2 * SLOW * 1000000))
 
-	while ! eval "$1"; do
+	while ! eval "$1" 2>/dev/null; do
 		if [ "${EPOCHREALTIME/[.,]/}" -ge "$until" ]; then
 			echo "waited $2 s in vain for: $1" >&2
 			return 1
@@ -254,6 +258,8 @@ spawn_proxyd()
 	: >proxyd.yaml
 	[ -t 0 ] || cat >proxyd.yaml
 	[ -s proxyd.yaml ] && config=(-c proxyd.yaml)
+	# Its own run directory, or the suites that run side by side would be second daemons on one.
+	[ "${PROXYD_CONTROL=control.sock}" = none ] || config+=(--control "$PROXYD_CONTROL")
 	# shellcheck disable=SC2086 # PROXYD_WRAP is words: prlimit --nofile=64
 	${PROXYD_WRAP:-} "$PROXYD" "${config[@]}" "$@" >proxyd.out 2>>proxyd.log </dev/null 3>&- &
 	PROXYD_PID=$!
@@ -304,7 +310,18 @@ wait_log()
 	wait_until "grep -qE -- '$1' proxyd.log" "${2:-5}"
 }
 
-judge_logs()
+# Up to now: what it says while it is ended by force is not judged.
+judge_log()
+{
+	if [ -e proxyd.log ] && grep -E '^[^ ]+ (warn|error|fatal) |"level":"(warn|error|fatal)"' proxyd.log |
+		grep -vEf expected >&2; then
+		echo "proxyd.log: not expected" >&2
+		return 1
+	fi
+}
+
+# Also what was found at the very end, as leaks are.
+judge_sanitizers()
 {
 	local file verdict=0
 
@@ -315,11 +332,6 @@ judge_logs()
 			verdict=1
 		fi
 	done
-	if [ -e proxyd.log ] && grep -E '^[^ ]+ (warn|error|fatal) |"level":"(warn|error|fatal)"' proxyd.log |
-		grep -vEf expected >&2; then
-		echo "proxyd.log: not expected" >&2
-		verdict=1
-	fi
 	return "$verdict"
 }
 

@@ -293,8 +293,12 @@ static void test_values(void **state)
 
 static void test_overrides(void **state)
 {
-	const struct conf_overrides good = { "5", "3", "json", "/run/p" };
-	const struct conf_overrides bad = { "99", "loud", "xml", NULL };
+	const struct conf_overrides good = {
+		.workers = "5", .loglevel = "3", .logformat = "json", .pidfile = "/run/p"
+	};
+	const struct conf_overrides bad = {
+		.workers = "99", .loglevel = "loud", .logformat = "xml"
+	};
 	const char *text = "global: {workers: 1}\nfrontends: {a: {bind: ':1', service: echo}}\n";
 	struct conf_errors errors = { 0 };
 	struct conf *conf = conf_load_text("test", text, strlen(text), &good, &errors);

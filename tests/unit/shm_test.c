@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/counts.h"
 #include "common/shm.h"
 
 static struct shm *make(uint32_t records)
@@ -124,19 +125,26 @@ static void test_a_role_writes_only_its_own(void **state)
 
 /* Workers that count up and down as fast as they can are killed at random instants; afterwards the shared
  * count is what the living hold, every time. */
+static void count(struct shm *shm, uint32_t slot, uint32_t server, int delta)
+{
+	const struct shm_count_id id = { SHM_COUNT_SERVER, server };
+
+	shm_active_add(shm, slot, &id, delta);
+}
+
 static pid_t start_counter(struct shm *shm, uint32_t slot)
 {
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		for (unsigned i = 0;; i++) {
-			shm_server_active_add(shm, slot, i % 3, 1);
+			count(shm, slot, i % 3, 1);
 			if (i % 8 != 0)
-				shm_server_active_add(shm, slot, i % 3, -1);
+				count(shm, slot, i % 3, -1);
 			if (i % 1000 == 999) {
 				for (unsigned s = 0; s < 3; s++) {
 					while (shm_slot(shm, slot)->servers[s].active > 0)
-						shm_server_active_add(shm, slot, s, -1);
+						count(shm, slot, s, -1);
 				}
 			}
 		}
@@ -180,6 +188,7 @@ static void test_counts_survive_kills(void **state)
 
 static void test_reap_clears_records(void **state)
 {
+	const struct shm_count_id daemon_id = { SHM_COUNT_DAEMON, 0 };
 	struct shm *shm = make(16);
 	struct shm_slot *slot = shm_slot(shm, 5);
 
@@ -188,13 +197,67 @@ static void test_reap_clears_records(void **state)
 	shm_record(shm, 5, 2)->id = 7;
 	shm_record(shm, 5, 3)->id = 8;
 	slot->records = 4;
-	slot->active = 2;
 	slot->accepted = 100;
-	shm_shared(shm)->active = 5;
+	shm_slot_use(shm, 6);
+	for (uint32_t i = 0; i < 5; i++)
+		shm_active_add(shm, i < 2 ? 5 : 6, &daemon_id, 1);
 	assert_int_equal(shm_slot_reap(shm, 5), 2);
 	assert_int_equal(shm_record(shm, 5, 2)->id, 0);
 	assert_int_equal(shm_shared(shm)->active, 3);
 	assert_int_equal(slot->accepted, 100);
+	shm_free(shm);
+}
+
+/* However many ask at once, and whoever dies meanwhile, the limit holds. */
+static pid_t start_reserver(struct shm *shm, uint32_t slot, _Atomic uint32_t *over)
+{
+	const struct shm_count_id id = { SHM_COUNT_SERVER, 0 };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		for (;;) {
+			if (!shm_active_reserve(shm, slot, &id, 10))
+				continue;
+			if (shm_shared(shm)->servers[0].active > 10)
+				*over = 1;
+			if (rand() % 4 != 0)
+				shm_active_add(shm, slot, &id, -1);
+			if (shm_slot(shm, slot)->servers[0].active > 5)
+				shm_active_add(shm, slot, &id, -1);
+		}
+	}
+	return pid;
+}
+
+static void test_a_limit_holds_over_all_workers(void **state)
+{
+	struct shm *shm = make(16);
+	_Atomic uint32_t *over = &shm_shared(shm)->servers[7].fails; /* any shared word */
+	pid_t pids[4];
+
+	(void)state;
+	(void)shm_place(shm, SHM_SERVER, "b/s");
+	for (uint32_t i = 0; i < 4; i++) {
+		shm_slot_use(shm, i);
+		pids[i] = start_reserver(shm, i, over);
+	}
+	for (unsigned round = 0; round < 100; round++) {
+		uint32_t victim = round % 4;
+
+		usleep(1000);
+		kill(pids[victim], SIGKILL);
+		waitpid(pids[victim], NULL, 0);
+		shm_slot_reap(shm, victim);
+		pids[victim] = start_reserver(shm, victim, over);
+	}
+	for (uint32_t i = 0; i < 4; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		shm_slot_reap(shm, i);
+	assert_int_equal(*over, 0);
+	assert_int_equal(shm_shared(shm)->servers[0].active, 0);
 	shm_free(shm);
 }
 
@@ -218,6 +281,7 @@ int main(void)
 		cmocka_unit_test(test_a_role_writes_only_its_own),
 		cmocka_unit_test(test_counts_survive_kills),
 		cmocka_unit_test(test_reap_clears_records),
+		cmocka_unit_test(test_a_limit_holds_over_all_workers),
 		cmocka_unit_test(test_reap_bounds_what_it_reads),
 	};
 

@@ -33,7 +33,7 @@ struct balancer *balancer_new(const struct conf_backend *conf, struct shm *shm, 
 void balancer_free(struct balancer *balancer);
 
 /* The index of the chosen server in conf->servers, or BALANCE_NOBODY. The caller counts it as active
- * (shm_server_active_add) before it asks again. When every server that could be chosen was tried, one of
+ * (shm_active_add) before it asks again. When every server that could be chosen was tried, one of
  * the tried ones is chosen again. */
 MUST_USE int balancer_pick(struct balancer *balancer, const struct balance_ask *ask);
 

@@ -129,7 +129,9 @@ static void check_count(const struct check *check, int error)
 	bool changed = check_state_step(
 		&state, error == 0, check->backend->check.rise, check->backend->check.fall);
 
-	atomic_store_explicit(&health->error, (uint32_t)error, memory_order_relaxed);
+	atomic_store_explicit(&health->result, error == 0 ? CHECKED_OK : CHECKED_NO_CONNECT,
+		memory_order_relaxed);
+	atomic_store_explicit(&health->detail, (uint32_t)error, memory_order_relaxed);
 	atomic_store_explicit(&health->last_check_ms, clock_now_ms(), memory_order_relaxed);
 	check_state_store(check->set->shm, check->backend, check->server, &state);
 	if (changed)
@@ -362,7 +364,7 @@ static void check_begin_health(
 
 	check_state_begin(&state, target);
 	if (target == TARGET_UNRESOLVED)
-		atomic_store_explicit(&health->error, EADDRNOTAVAIL, memory_order_relaxed);
+		atomic_store_explicit(&health->result, CHECKED_NO_ADDRESS, memory_order_relaxed);
 	check_state_store(set->shm, backend, server, &state);
 }
 

@@ -62,7 +62,7 @@ static void access_count(const struct relay *relay, struct access_counts *counts
 		counts_r->frontend += shm_slot(shm, i)->frontends[relay->frontend->place].active;
 		if (relay->backend != NULL)
 			counts_r->backend +=
-				shm_slot(shm, i)->backends_active[relay->backend->place];
+				shm_slot(shm, i)->backends[relay->backend->place].active;
 	}
 	if (relay->record->server != SHM_NONE)
 		counts_r->server = shm_shared(shm)->servers[relay->record->server].active;

@@ -43,12 +43,11 @@ static void connect_nobody(struct relay *relay, const struct balancer *balancer)
 
 static void connect_chosen(struct relay *relay, int server)
 {
-	struct relays *relays = relay->relays;
 	struct relay_record *record = relay->record;
 
 	relay->chosen = &relay->backend->servers[server];
 	relay->addrs_tried = 0;
-	shm_server_active_add(relays->shm, relays->slot_number, relay->chosen->place, 1);
+	relay_count_server(relay, 1);
 	record_change_begin(record);
 	record->server = relay->chosen->place;
 	if (record->wait_ms == RECORD_NEVER)
@@ -133,7 +132,7 @@ static void connect_count_failed(struct relay *relay, int error)
 			strerror(error));
 	if (!connect_was_tried(relay, server) && relay->ntried < BALANCE_TRIED_MAX)
 		relay->tried[relay->ntried++] = server;
-	shm_server_active_add(relays->shm, relays->slot_number, place, -1);
+	relay_count_server(relay, -1);
 	relay->chosen = NULL;
 }
 

@@ -79,6 +79,9 @@ static inline enum relay_state relay_state(const struct relay *relay)
 	return (enum relay_state)relay->record->state;
 }
 
+/* One relay more or less at the chosen server. */
+void relay_count_server(struct relay *relay, int delta);
+
 /* Something moved: idle time starts anew. */
 void relay_touch(struct relay *relay);
 

@@ -12,6 +12,7 @@
 
 #include "common/child.h"
 #include "common/clock.h"
+#include "common/counts.h"
 #include "common/log.h"
 #include "common/sink.h"
 #include "worker/relay/access_log.h"
@@ -227,18 +228,24 @@ static void relay_clear(struct relay *relay)
 	relay->queued = false;
 }
 
+void relay_count_server(struct relay *relay, int delta)
+{
+	const struct shm_count_id id = { SHM_COUNT_SERVER, relay->chosen->place };
+
+	shm_active_add(relay->relays->shm, relay->relays->slot_number, &id, delta);
+}
+
 static void relay_count_active(struct relay *relay, int delta)
 {
+	static const struct shm_count_id daemon_id = { SHM_COUNT_DAEMON, 0 };
+	const struct shm_count_id id = { SHM_COUNT_FRONTEND, relay->frontend->place };
 	struct relays *relays = relay->relays;
 
 	relays->active += (uint32_t)delta;
-	atomic_store_explicit(&relays->slot->active, relays->active, memory_order_relaxed);
-	atomic_fetch_add_explicit(
-		&shm_shared(relays->shm)->active, (uint32_t)delta, memory_order_relaxed);
-	shm_count(
-		&relays->slot->frontends[relay->frontend->place].active, (uint64_t)(int64_t)delta);
+	shm_active_add(relays->shm, relays->slot_number, &daemon_id, delta);
+	shm_active_add(relays->shm, relays->slot_number, &id, delta);
 	if (relay->backend != NULL)
-		shm_count(&relays->slot->backends_active[relay->backend->place],
+		shm_count(&relays->slot->backends[relay->backend->place].active,
 			(uint64_t)(int64_t)delta);
 }
 
@@ -263,7 +270,7 @@ static void relay_write_record(struct relay *relay, const struct sockaddr_any *c
 	record->accepted_ms = record->moved_ms = clock_now_ms();
 	record->accepted_wall_ms = clock_wall_ms();
 	record->wait_ms = record->connect_ms = RECORD_NEVER;
-	record->client_family = (uint8_t)client->u.sa.sa_family;
+	record->client_family = len == 4 ? AF_INET : (uint8_t)client->u.sa.sa_family;
 	record->client_port = sockaddr_port(client);
 	memcpy(record->client_addr, host, len);
 	record->client_timeout_ms = relay->frontend->timeouts.client_ms;
@@ -291,7 +298,9 @@ void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 	shm_count(&relays->slot->accepted, 1);
 	shm_count(&relays->slot->frontends[accepted->frontend->place].total, 1);
 	if (relay == NULL) {
-		shm_count(&relays->slot->frontends[accepted->frontend->place].refused, 1);
+		shm_count(&relays->slot->frontends[accepted->frontend->place]
+				   .refused[REFUSED_RESOURCE],
+			1);
 		close(accepted->fd);
 		return;
 	}
@@ -369,7 +378,7 @@ static void relay_count_failed(struct relay *relay, enum close_reason why)
 		&relay->relays->slot->frontends[relay->frontend->place];
 
 	if (why == CLOSE_RESOURCE)
-		shm_count(&counters->refused, 1);
+		shm_count(&counters->refused[REFUSED_RESOURCE], 1);
 	else if (relay->service == NULL && relay->record->connect_ms == RECORD_NEVER)
 		shm_count(&counters->failed, 1);
 }
@@ -388,7 +397,7 @@ void relay_close(struct relay *relay, enum close_reason why)
 	pump_end(&relay->up, &relays->tools);
 	pump_end(&relay->down, &relays->tools);
 	if (relay->chosen != NULL)
-		shm_server_active_add(relays->shm, relays->slot_number, relay->chosen->place, -1);
+		relay_count_server(relay, -1);
 	relay_count_failed(relay, why);
 	relay_count_active(relay, -1);
 	wheel_del(relays->wheel, &relay->timer);

@@ -1,0 +1,316 @@
+/* What is shown of the daemon, its frontends, servers and workers: sums over the slots of all workers. A slot
+ * keeps its counters when its worker dies, so the sums never go back.
+ */
+#include "master/views.h"
+
+#include <unistd.h>
+
+#include "common/check_result.h"
+#include "common/clock.h"
+#include "common/shm.h"
+#include "conf/conf.h"
+
+/* A worker that missed two of its signs of life, of which it owes four in that time. */
+#define HUNG_MS(timeout_ms) ((timeout_ms) / 2)
+
+static struct view_cell *view_cell(struct view_row *row)
+{
+	MUST(row->ncells < VIEW_COLUMNS_MAX);
+	row->cells[row->ncells] = (struct view_cell){ 0 };
+	return &row->cells[row->ncells++];
+}
+
+void view_text(struct view_row *row, const char *text)
+{
+	view_cell(row)->text = text;
+}
+
+void view_number(struct view_row *row, uint64_t number)
+{
+	view_cell(row)->number = number;
+}
+
+void view_list(struct view_row *row, const char *(*item)(const void *list, size_t index),
+	const void *list, size_t count)
+{
+	struct view_cell *cell = view_cell(row);
+
+	cell->item = item;
+	cell->list = list;
+	cell->count = count;
+}
+
+uint64_t view_since_ms(uint64_t now_ms, uint64_t then_ms)
+{
+	return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+bool view_slot_state(const struct view_source *source, uint32_t slot, const char **state_r)
+{
+	const struct shm_slot *worker = shm_slot(source->shm, slot);
+	uint64_t silent_ms = view_since_ms(clock_now_ms(), worker->heartbeat_ms);
+	bool hung = silent_ms > HUNG_MS(source->conf->global.heartbeat_timeout_ms);
+
+	switch (worker->state) {
+	case SLOT_SERVING:
+		*state_r = hung ? "hung" : "serving";
+		return true;
+	case SLOT_DRAINING:
+		*state_r = hung ? "hung" : "draining";
+		return true;
+	case SLOT_FREE:
+		/* Its worker died and the next one has to wait. */
+		*state_r = "starting";
+		return slot < source->conf->global.workers && !source->stopping;
+	default:
+		*state_r = "starting";
+		return true;
+	}
+}
+
+/* ------------------------------------------------------------------ status */
+
+static const struct view_column status_columns[] = {
+	{ "version", "version", VIEW_TEXT },
+	{ "state", "state", VIEW_TEXT },
+	{ "pid", "pid", VIEW_COUNT },
+	{ "uptime_s", "uptime", VIEW_SECONDS },
+	{ "generation", "generation", VIEW_COUNT },
+	{ "workers", "workers", VIEW_COUNT },
+	{ "connections.active", "connections now", VIEW_COUNT },
+	{ "connections.total", "connections", VIEW_COUNT },
+};
+
+static enum view_step status_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	const struct shm_master *master = shm_master(source->shm);
+	uint64_t active = 0;
+	uint64_t total = 0;
+	uint32_t workers = 0;
+
+	if (cursor->outer++ > 0)
+		return VIEW_END;
+	for (uint32_t i = 0; i < master->slots; i++) {
+		const struct shm_slot *slot = shm_slot(source->shm, i);
+
+		workers += slot->state != SLOT_FREE;
+		active += slot->active;
+		total += slot->accepted;
+	}
+	view_text(row_r, PROXYD_VERSION);
+	view_text(row_r, source->stopping ? "stopping" : "serving");
+	view_number(row_r, (uint64_t)getpid());
+	view_number(row_r, view_since_ms(clock_now_ms(), master->started_ms) / 1000);
+	view_number(row_r, master->generation);
+	view_number(row_r, workers);
+	view_number(row_r, active);
+	view_number(row_r, total);
+	return VIEW_ROW;
+}
+
+const struct view view_status = {
+	.columns = status_columns,
+	.ncolumns = NELEMS(status_columns),
+	.single = true,
+	.next = status_next,
+};
+
+/* ------------------------------------------------------------------ frontends */
+
+static const struct view_column frontends_columns[] = {
+	{ "name", "FRONTEND", VIEW_TEXT },
+	{ "bind", "BIND", VIEW_LIST },
+	{ "active", "ACTIVE", VIEW_COUNT },
+	{ "total", "TOTAL", VIEW_COUNT },
+	{ "refused", "REFUSED", VIEW_COUNT },
+	{ "failed", "FAILED", VIEW_COUNT },
+	{ "bytes_in", "IN", VIEW_BYTES },
+	{ "bytes_out", "OUT", VIEW_BYTES },
+};
+
+static const char *frontend_bind(const void *list, size_t index)
+{
+	return ((const struct address *)list)[index].text;
+}
+
+static enum view_step frontends_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	const uint32_t slots = shm_master(source->shm)->slots;
+	uint64_t active = 0, total = 0, refused = 0, failed = 0, in = 0, out = 0;
+	const struct conf_frontend *frontend;
+
+	if (cursor->outer >= source->conf->nfrontends)
+		return VIEW_END;
+	frontend = &source->conf->frontends[cursor->outer++];
+	for (uint32_t i = 0; i < slots; i++) {
+		const struct shm_frontend_counters *counters =
+			&shm_slot(source->shm, i)->frontends[frontend->place];
+
+		active += counters->active;
+		total += counters->total;
+		for (size_t why = 0; why < REFUSALS; why++)
+			refused += counters->refused[why];
+		failed += counters->failed;
+		in += counters->bytes_in;
+		out += counters->bytes_out;
+	}
+	view_text(row_r, frontend->name);
+	view_list(row_r, frontend_bind, frontend->binds, frontend->nbinds);
+	view_number(row_r, active);
+	view_number(row_r, total);
+	view_number(row_r, refused);
+	view_number(row_r, failed);
+	view_number(row_r, in);
+	view_number(row_r, out);
+	return VIEW_ROW;
+}
+
+const struct view view_frontends = {
+	.columns = frontends_columns,
+	.ncolumns = NELEMS(frontends_columns),
+	.next = frontends_next,
+};
+
+/* ------------------------------------------------------------------ servers */
+
+static const struct view_column servers_columns[] = {
+	{ "backend", "BACKEND", VIEW_TEXT },
+	{ "server", "SERVER", VIEW_TEXT },
+	{ "address", "ADDRESS", VIEW_TEXT },
+	{ "state", "STATE", VIEW_TEXT },
+	{ "check", "CHECK", VIEW_TEXT },
+	{ "active", "ACTIVE", VIEW_COUNT },
+	{ "total", "TOTAL", VIEW_COUNT },
+	{ "failed", "FAILED", VIEW_COUNT },
+	{ "bytes_in", "IN", VIEW_BYTES },
+	{ "bytes_out", "OUT", VIEW_BYTES },
+	{ "weight", "WEIGHT", VIEW_COUNT },
+	{ "last_change_s", "SINCE", VIEW_SECONDS },
+};
+
+static const char *server_state(const struct shm_health *health)
+{
+	switch (health->health) {
+	case HEALTH_UP:
+		return "up";
+	case HEALTH_DOWN:
+		return "down";
+	default:
+		return "nocheck";
+	}
+}
+
+/* What the last check said; NULL: there is none. */
+static const char *server_check(const struct conf_backend *backend,
+	const struct conf_server *server, const struct shm_health *health, char buf[VIEW_SCRATCH])
+{
+	if (server->naddrs == 0)
+		return check_result_describe(CHECKED_NO_ADDRESS, 0, buf, VIEW_SCRATCH);
+	if (backend->check.type == CHECK_NONE)
+		return NULL;
+	if (health->checks == 0)
+		return check_result_describe(CHECKED_NEVER, 0, buf, VIEW_SCRATCH);
+	return check_result_describe(health->result, health->detail, buf, VIEW_SCRATCH);
+}
+
+static void server_counters(
+	const struct view_source *source, uint32_t place, struct view_row *row_r)
+{
+	const uint32_t slots = shm_master(source->shm)->slots;
+	uint64_t active = 0, total = 0, failed = 0, in = 0, out = 0;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		const struct shm_server_counters *counters =
+			&shm_slot(source->shm, i)->servers[place];
+
+		active += counters->active;
+		total += counters->total;
+		failed += counters->failed;
+		in += counters->bytes_in;
+		out += counters->bytes_out;
+	}
+	view_number(row_r, active);
+	view_number(row_r, total);
+	view_number(row_r, failed);
+	view_number(row_r, in);
+	view_number(row_r, out);
+}
+
+static enum view_step servers_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	const struct conf_backend *backend;
+	const struct conf_server *server;
+	const struct shm_health *health;
+	uint64_t since_ms;
+
+	while (cursor->outer < source->conf->nbackends &&
+		cursor->inner >= source->conf->backends[cursor->outer].nservers) {
+		cursor->outer++;
+		cursor->inner = 0;
+	}
+	if (cursor->outer >= source->conf->nbackends)
+		return VIEW_END;
+	backend = &source->conf->backends[cursor->outer];
+	server = &backend->servers[cursor->inner++];
+	health = &shm_checker(source->shm)->servers[server->place];
+	since_ms = health->last_change_ms;
+	if (since_ms == 0)
+		since_ms = shm_master(source->shm)->started_ms;
+	view_text(row_r, backend->name);
+	view_text(row_r, server->name);
+	view_text(row_r, server->address.text);
+	view_text(row_r, server_state(health));
+	view_text(row_r, server_check(backend, server, health, row_r->scratch));
+	server_counters(source, server->place, row_r);
+	view_number(row_r, server->weight);
+	view_number(row_r, view_since_ms(clock_now_ms(), since_ms) / 1000);
+	return VIEW_ROW;
+}
+
+const struct view view_servers = {
+	.columns = servers_columns,
+	.ncolumns = NELEMS(servers_columns),
+	.next = servers_next,
+};
+
+/* ------------------------------------------------------------------ workers */
+
+static const struct view_column workers_columns[] = {
+	{ "slot", "SLOT", VIEW_COUNT },
+	{ "pid", "PID", VIEW_COUNT },
+	{ "generation", "GENERATION", VIEW_COUNT },
+	{ "state", "STATE", VIEW_TEXT },
+	{ "active", "ACTIVE", VIEW_COUNT },
+	{ "accepted", "ACCEPTED", VIEW_COUNT },
+	{ "restarts", "RESTARTS", VIEW_COUNT },
+};
+
+static enum view_step workers_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	while (cursor->outer < shm_master(source->shm)->slots) {
+		const struct shm_slot *slot = shm_slot(source->shm, cursor->outer);
+		const char *state;
+
+		if (!view_slot_state(source, cursor->outer++, &state))
+			continue;
+		view_number(row_r, cursor->outer - 1);
+		view_number(row_r, slot->state == SLOT_FREE ? 0 : slot->pid);
+		view_number(row_r, slot->generation);
+		view_text(row_r, state);
+		view_number(row_r, slot->active);
+		view_number(row_r, slot->accepted);
+		view_number(row_r, slot->restarts);
+		return VIEW_ROW;
+	}
+	return VIEW_END;
+}
+
+const struct view view_workers = {
+	.columns = workers_columns,
+	.ncolumns = NELEMS(workers_columns),
+	.next = workers_next,
+};

@@ -1,0 +1,98 @@
+/* What the daemon shows of itself, row by row: from the configuration and the shared memory to cells, which
+ * views_table.c prints for people and views_json.c for programs. One description serves both.
+ *
+ * A view is read in steps, so that a hundred thousand sessions neither fill the memory nor hold the loop up.
+ */
+#ifndef PROXYD_MASTER_VIEWS_H
+#define PROXYD_MASTER_VIEWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/must.h"
+
+struct conf;
+struct shm;
+
+#define VIEW_COLUMNS_MAX 16
+#define VIEW_SCRATCH     256
+
+enum view_kind {
+	VIEW_TEXT,
+	VIEW_COUNT,
+	VIEW_BYTES,
+	VIEW_MS,
+	VIEW_SECONDS,
+	VIEW_LIST, /* of texts */
+};
+
+struct view_column {
+	const char *name;    /* in JSON; "a.b" is b in an object a */
+	const char *heading; /* of a table */
+	enum view_kind kind;
+};
+
+/* Borrowed, until the next row. */
+struct view_cell {
+	uint64_t number;
+	const char *text; /* NULL: none, in JSON null */
+	const char *(*item)(const void *list, size_t index);
+	const void *list;
+	size_t count;
+};
+
+struct view_row {
+	size_t ncells;
+	struct view_cell cells[VIEW_COLUMNS_MAX];
+	char scratch[VIEW_SCRATCH]; /* for texts that lie nowhere else */
+};
+
+/* All borrowed. */
+struct view_source {
+	const struct conf *conf;
+	struct shm *shm;
+	bool stopping;
+};
+
+/* Where to go on; zero at first. */
+struct view_cursor {
+	uint32_t outer;
+	uint32_t inner;
+};
+
+enum view_step {
+	VIEW_ROW,
+	VIEW_PAUSE, /* long enough for one turn; call again */
+	VIEW_END,
+};
+
+typedef enum view_step view_next_fn(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r);
+
+struct view {
+	const struct view_column *columns;
+	size_t ncolumns;
+	bool single; /* one row: an object, and one line for each of its columns */
+	view_next_fn *next;
+};
+
+extern const struct view view_status;
+extern const struct view view_frontends;
+extern const struct view view_servers;
+extern const struct view view_workers;
+extern const struct view view_sessions;
+
+/* For those who fill a row: the next cell. */
+void view_text(struct view_row *row, const char *text);
+void view_number(struct view_row *row, uint64_t number);
+void view_list(struct view_row *row, const char *(*item)(const void *list, size_t index),
+	const void *list, size_t count);
+
+/* From then to now; what lies in the future (a worker may write anything) was just now. */
+uint64_t view_since_ms(uint64_t now_ms, uint64_t then_ms);
+
+/* "starting", "serving", "draining" or "hung": of a slot that is used, and whether it is. */
+bool view_slot_state(const struct view_source *source, uint32_t slot, const char **state_r);
+
+#endif
