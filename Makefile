@@ -8,7 +8,7 @@ PREFIX ?= /usr
 JOBS   ?= $(shell nproc)
 
 VERSION := 0.1.0
-PKGS    := libevent_core libevent_extra yaml-0.1 libcrypto libcares libxxhash libcap-ng libbsd-overlay libcjson
+PKGS    := libevent_core libevent_extra yaml-0.1 libssl libcrypto libcares libxxhash libcap-ng libbsd-overlay libcjson
 
 # On a fresh machine none of this is there yet: no noise from here, `libraries` below says what helps.
 PKGS_FOUND := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
@@ -19,8 +19,9 @@ PKG_LIBS   := $(shell pkg-config --libs $(PKGS) $(SYSTEMD) 2>/dev/null)
 comma := ,
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
 	-Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough -Werror
-HARD := -fstack-protector-strong -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+HARD := -fstack-protector-strong -fPIE $(if $(SAN)$(FUZZ),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
 CPPFLAGS += -D_GNU_SOURCE -I. -DPROXYD_VERSION='"$(VERSION)"' $(if $(SYSTEMD),-DHAVE_SYSTEMD)
 CFLAGS   ?= -O2 -g
 ALL_CFLAGS  = -std=gnu11 $(WARN) $(HARD) $(SANFLAGS) $(CFLAGS) -MMD -MP $(PKG_CFLAGS)
@@ -34,6 +35,10 @@ LIB_SRC  := $(wildcard common/*.c conf/*.c worker/*.c worker/*/*.c) \
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
+
+# Each is a libFuzzer target. Built by clang, in a directory of their own.
+FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
+SECONDS  ?= 10
 
 # The suites' own programs: HELPERS have a main, malloc_count is preloaded, the rest is shared by them.
 HELPERS    := origin client reaper free-port
@@ -59,6 +64,13 @@ tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) ## build all that `make test` runs
 unit: $(UNIT_BIN) ## build and run the unit tests
 	@BUILD=$(BUILD) tests/run unit
 
+fuzz: ## build the fuzz targets and run each of them for SECONDS=10
+	@packaging/install-deps fuzz
+	@$(SUBMAKE) fuzz-targets CC=clang FUZZ=1 BUILD=$(BUILD)-fuzz
+	@BUILD=$(BUILD)-fuzz SECONDS_EACH=$(SECONDS) tests/fuzz/run
+
+fuzz-targets: $(FUZZ_BIN)
+
 lint: ## format, clang-tidy, cppcheck, shellcheck, walls
 	@packaging/install-deps lint
 	@tests/lint
@@ -67,7 +79,7 @@ walls: ## who may include whom, and what may lie at the top
 	@tests/walls
 
 clean: ## remove what was built
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
@@ -93,6 +105,9 @@ $(BUILD)/%.o: %.c | libraries
 $(UNIT_BIN): %_test: %_test.o $(LIB_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
+$(FUZZ_BIN): %_fuzz: %_fuzz.o $(LIB_OBJ)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
 $(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
 	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
 
@@ -102,4 +117,4 @@ $(BUILD)/tests/helpers/malloc_count.so: tests/helpers/malloc_count.c | libraries
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all demo test tests unit lint walls clean help libraries
+.PHONY: all demo test tests unit fuzz fuzz-targets lint walls clean help libraries

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "conf/arena.h"
 #include "conf/problems.h"
@@ -242,7 +243,8 @@ int address_parse(struct arena *arena, const char *text, enum address_use use,
 	char *copy = arena_strdup(arena, text);
 	int result;
 
-	if (strncmp(text, "unix:", 5) == 0)
+	/* In any case of letters: as the name of a host it would be written back as this. */
+	if (strncasecmp(text, "unix:", 5) == 0)
 		result = parse_unix(&parse, text + 5);
 	else if (*text == '[')
 		result = parse_brackets(&parse, copy);

@@ -52,16 +52,16 @@ static void say(const struct source *source, const yaml_node_t *node, const char
 /* What the predecessor had built in, where proxyd's own defaults differ. */
 static void apps_defaults(struct draft *draft)
 {
+	struct conf_check *check = &draft->backend_defaults.conf.check;
+
 	draft->global.bind_retry_ms = 5000;
 	draft->global.log.format = LOG_FORMAT_JSON;
 	draft->backend_defaults.conf.balance = BALANCE_LEASTCONN;
-	draft->backend_defaults.conf.check = (struct conf_check){
-		.type = CHECK_TCP,
-		.inter_ms = 5000,
-		.timeout_ms = 2000,
-		.rise = 1,
-		.fall = 1,
-	};
+	check->type = CHECK_TCP;
+	check->inter_ms = 5000;
+	check->timeout_ms = 2000;
+	check->rise = 1;
+	check->fall = 1;
 }
 
 static void app_pair(const struct source *source, struct app *app, const yaml_node_pair_t *pair)

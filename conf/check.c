@@ -145,20 +145,13 @@ static void expand_forward(struct draft *draft, struct draft_frontend *frontend)
 static void check_backend(struct draft *draft, const struct draft_backend *backend)
 {
 	const struct draft_given *servers = &backend->given[BACKEND_SERVERS];
-	const struct draft_server *server;
 
 	if (backend->nservers == 0 && (!is_given(servers) || servers->empty))
 		problem_add(&draft->problems,
 			is_given(servers) ? &servers->mark : &backend->conf.mark,
 			"backend %s has no servers: it needs `servers: {NAME: ADDRESS}`",
 			quote_text(draft->scratch, backend->conf.name));
-	for (server = TAILQ_FIRST(&backend->servers); server != NULL;
-		server = TAILQ_NEXT(server, next)) {
-		if (!is_given(&server->given[SERVER_ADDRESS]))
-			problem_add(&draft->problems, &server->conf.mark,
-				"server %s has no `address`",
-				quote_text(draft->scratch, server->conf.name));
-	}
+	draft_check_servers(draft, backend);
 }
 
 void draft_check(struct draft *draft)
@@ -167,15 +160,15 @@ void draft_check(struct draft *draft)
 	struct draft_frontend *frontend;
 	struct draft_backend *backend;
 
-	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
-		backend = TAILQ_NEXT(backend, next))
-		check_backend(draft, backend);
 	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
 		frontend = TAILQ_NEXT(frontend, next)) {
 		check_frontend(draft, frontend);
 		if (frontend->forward.count > 0 && frontend->backend == NULL)
 			expand_forward(draft, frontend);
 	}
+	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
+		backend = TAILQ_NEXT(backend, next))
+		check_backend(draft, backend);
 	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
 		frontend = TAILQ_NEXT(frontend, next))
 		check_reference(draft, frontend);

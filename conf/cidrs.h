@@ -24,7 +24,9 @@ MUST_USE int cidrs_add(struct cidrs *cidrs, const char *text, const char **error
 void cidrs_freeze(struct cidrs *cidrs);
 
 size_t cidrs_count(const struct cidrs *cidrs);
-const char *cidrs_text(const struct cidrs *cidrs, size_t at); /* normalised, in the order they were added */
+
+/* Normalised, in the order they were added. */
+const char *cidrs_text(const struct cidrs *cidrs, size_t at);
 
 /* An IPv4 address mapped into IPv6 is asked as IPv4. A Unix socket is in no network. */
 bool cidrs_match(const struct cidrs *cidrs, const struct sockaddr_any *addr);

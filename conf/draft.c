@@ -11,6 +11,7 @@
 
 #define NAME_BYTES 63
 #define BINDS_MAX  16384
+#define CIDRS_MAX  2000000
 
 _Static_assert(2 * NAME_BYTES + 2 <= SHM_NAME_MAX, "backend/server has room in shared memory");
 
@@ -107,19 +108,32 @@ static bool has_room(struct draft *draft, const char *what, size_t *count, size_
 	return false;
 }
 
+/* The same for the items of a list. */
+static bool has_list_room(struct draft *draft, const char *what, size_t *count, size_t more,
+	size_t max, const struct conf_mark *mark)
+{
+	size_t before = *count;
+
+	*count += more;
+	if (*count <= max)
+		return true;
+	if (before <= max)
+		problem_add(
+			&draft->problems, mark, "too many %s: there is room for %zu", what, max);
+	return false;
+}
+
 bool draft_has_room(
 	struct draft *draft, enum address_use use, size_t count, const struct conf_mark *mark)
 {
 	size_t max = use == ADDRESS_BIND ? BINDS_MAX : SHM_SERVERS_MAX;
-	size_t before = draft->naddresses[use];
 
-	draft->naddresses[use] += count;
-	if (draft->naddresses[use] <= max)
-		return true;
-	if (before <= max)
-		problem_add(
-			&draft->problems, mark, "too many addresses: there is room for %zu", max);
-	return false;
+	return has_list_room(draft, "addresses", &draft->naddresses[use], count, max, mark);
+}
+
+bool draft_has_cidr_room(struct draft *draft, size_t count, const struct conf_mark *mark)
+{
+	return has_list_room(draft, "networks", &draft->ncidrs, count, CIDRS_MAX, mark);
 }
 
 /* ------------------------------------------------------------------ objects */
@@ -230,5 +244,6 @@ void draft_forward(
 			break;
 		server->conf.address = addresses->list[i];
 		server->given[SERVER_ADDRESS].how = KEY_GIVEN;
+		server->given[SERVER_ADDRESS].value_mark = addresses->marks[i];
 	}
 }

@@ -26,6 +26,7 @@ struct arena;
 struct draft_given {
 	enum { KEY_ABSENT, KEY_GUESSED, KEY_GIVEN } how;
 	bool empty;     /* null or {} */
+	bool wrong;     /* a problem was found in it: its field may not be what was meant */
 	uint32_t order; /* among the keys of the file */
 	struct conf_mark mark;
 	struct conf_mark value_mark;
@@ -82,6 +83,7 @@ struct draft {
 	size_t nbackends;
 	size_t nservers;      /* of all backends */
 	size_t naddresses[2]; /* in lists, by enum address_use */
+	size_t ncidrs;        /* of all lists */
 	bool readable;        /* it was YAML, there is something to check */
 	bool frontends_said;  /* that `frontends` is misspelt or no map */
 	struct conf_mark frontends_mark;
@@ -115,11 +117,21 @@ void draft_forward(struct draft *draft, struct draft_backend *backend,
 bool draft_has_room(
 	struct draft *draft, enum address_use use, size_t count, const struct conf_mark *mark);
 
+/* The same for networks. */
+bool draft_has_cidr_room(struct draft *draft, size_t count, const struct conf_mark *mark);
+
 /* The value that the draft became; it takes the arena over. Only for a draft without problems. */
 struct conf *draft_freeze(struct draft *draft);
 
 /* Everything that several keys say together; also makes the backends that `forward` stands for. */
 void draft_check(struct draft *draft);
+
+/* The keys of a `check` together; given says which are in this one, the type may come from `defaults`. */
+void draft_check_probe(struct draft *draft, const struct conf_check *check,
+	const struct draft_given given[CHECK_KEYS]);
+
+/* The servers of a backend, each with what the backend says. */
+void draft_check_servers(struct draft *draft, const struct draft_backend *backend);
 
 /* Two frontends must not listen on one address: SO_REUSEPORT would let them, and the kernel would deal
  * their clients out between them. */

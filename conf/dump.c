@@ -18,6 +18,23 @@ static void indent(const struct dump *dump, unsigned depth)
 	fprintf(dump->to, "%*s", (int)(2 * depth), "");
 }
 
+/* Whether a row says something: what belongs to another type of check cannot be loaded again. */
+static bool is_dumped(const struct conf_table *table, const struct conf_key *key, const void *base)
+{
+	const struct conf_check *check = base;
+
+	if (key->type == CONF_OBJECTS)
+		return false;
+	if (table != &conf_check_table)
+		return true;
+	if (key == &conf_check_table.keys[CHECK_KEY_HTTP])
+		return check->type == CHECK_HTTP;
+	if (key == &conf_check_table.keys[CHECK_KEY_SEND] ||
+		key == &conf_check_table.keys[CHECK_KEY_EXPECT])
+		return check->type == CHECK_SEND_EXPECT;
+	return true;
+}
+
 static void dump_table(
 	const struct dump *dump, const struct conf_table *table, void *base, unsigned depth)
 {
@@ -26,7 +43,7 @@ static void dump_table(
 		void *field = value_field(key, base);
 		const char *text;
 
-		if (key->type == CONF_OBJECTS)
+		if (!is_dumped(table, key, base))
 			continue;
 		if (key->type == CONF_SECTION) {
 			bool none = key->section == &conf_check_table &&

@@ -1,11 +1,15 @@
 /* Writes one value, so that reading it gives the same value again.
  */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "conf/arena.h"
+#include "conf/cidrs.h"
 #include "conf/conf.h"
 #include "conf/draft.h"
+#include "conf/escapes.h"
+#include "conf/statuses.h"
 #include "conf/value.h"
 
 /* The code point at *text, which moves behind it. Bytes that are no UTF-8 count one by one. */
@@ -86,6 +90,11 @@ const char *value_quote(const char *text, struct arena *arena)
 	return double_quote(text, arena);
 }
 
+static const char *format_address(const struct address *address, struct arena *arena)
+{
+	return double_quote(address->text == NULL ? "" : address->text, arena);
+}
+
 static const char *format_addresses(const struct draft_addresses *addresses, struct arena *arena)
 {
 	size_t bytes = 3;
@@ -101,6 +110,34 @@ static const char *format_addresses(const struct draft_addresses *addresses, str
 			double_quote(addresses->list[i].text, arena));
 	*out = ']';
 	return text;
+}
+
+/* Hexadecimal digits, dots, colons and a slash alone need no escapes. */
+static const char *format_cidrs(const struct cidrs *cidrs, struct arena *arena)
+{
+	size_t n = cidrs == NULL ? 0 : cidrs_count(cidrs);
+	size_t bytes = 3;
+	char *text, *out;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += strlen(cidrs_text(cidrs, i)) + 4;
+	text = out = arena_alloc(arena, bytes);
+	*out++ = '[';
+	for (size_t i = 0; i < n; i++)
+		out += sprintf(out, "%s\"%s\"", i == 0 ? "" : ", ", cidrs_text(cidrs, i));
+	*out = ']';
+	return text;
+}
+
+static const char *format_literal(const struct sockaddr_any *addr, struct arena *arena)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	size_t len;
+	const void *host = sockaddr_host_bytes(addr, &len);
+
+	if (len > 0)
+		inet_ntop(len == 4 ? AF_INET : AF_INET6, host, text, sizeof(text));
+	return double_quote(text, arena);
 }
 
 static const char *format_text(const char *text, struct arena *arena)
@@ -130,9 +167,20 @@ const char *value_format(const struct conf_key *key, const void *field, struct a
 		return format_word(key->words, *(const uint32_t *)field, arena);
 	case CONF_TEXT:
 	case CONF_SINK:
+	case CONF_CHOICE:
+	case CONF_URL_PATH:
+	case CONF_URL_HOST:
 		return format_text(*(const char *const *)field, arena);
+	case CONF_STATUSES:
+		return double_quote(statuses_format(arena, field), arena);
+	case CONF_BYTES:
+		return escapes_format(arena, field);
+	case CONF_LITERAL:
+		return format_literal(field, arena);
+	case CONF_CIDRS:
+		return format_cidrs(*(const struct cidrs *const *)field, arena);
 	case CONF_ADDRESS:
-		return double_quote(((const struct address *)field)->text, arena);
+		return format_address(field, arena);
 	case CONF_ADDRESSES:
 		return format_addresses(field, arena);
 	case CONF_SECTION:

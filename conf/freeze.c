@@ -7,9 +7,9 @@
 #include "conf/draft.h"
 
 /* What needs no resolver: a literal or a path is one address. */
-static void freeze_addrs(struct arena *arena, struct conf_server *server)
+static size_t freeze_addrs(
+	struct arena *arena, const struct address *address, struct sockaddr_any **addrs_r)
 {
-	const struct address *address = &server->address;
 	struct sockaddr_any addr;
 	int result = -1;
 
@@ -18,10 +18,27 @@ static void freeze_addrs(struct arena *arena, struct conf_server *server)
 	else if (address->kind == ADDRESS_UNIX)
 		result = sockaddr_from_path(address->host, &addr);
 	if (result == -1)
-		return;
-	server->addrs = arena_alloc(arena, sizeof(*server->addrs));
-	server->addrs[0] = addr;
-	server->naddrs = 1;
+		return 0;
+	*addrs_r = arena_alloc(arena, sizeof(addr));
+	**addrs_r = addr;
+	return 1;
+}
+
+static void freeze_server(struct arena *arena, struct conf_server *server)
+{
+	server->naddrs = freeze_addrs(arena, &server->address, &server->addrs);
+	server->has_check_address = server->check_address.text != NULL;
+	if (server->has_check_address)
+		server->ncheck_addrs =
+			freeze_addrs(arena, &server->check_address, &server->check_addrs);
+}
+
+static void freeze_check(struct conf_check *check)
+{
+	if (check->fastinter_ms == 0)
+		check->fastinter_ms = check->inter_ms;
+	if (check->downinter_ms == 0)
+		check->downinter_ms = check->inter_ms;
 }
 
 static void freeze_backend(
@@ -31,10 +48,11 @@ static void freeze_backend(
 
 	draft->frozen = backend;
 	*backend = draft->conf;
+	freeze_check(&backend->check);
 	backend->servers = arena_alloc(arena, draft->nservers * sizeof(*backend->servers));
 	for (server = TAILQ_FIRST(&draft->servers); server != NULL;
 		server = TAILQ_NEXT(server, next)) {
-		freeze_addrs(arena, &server->conf);
+		freeze_server(arena, &server->conf);
 		backend->servers[backend->nservers++] = server->conf;
 	}
 }

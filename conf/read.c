@@ -64,7 +64,7 @@ static void scope_unknown(
 
 /* ------------------------------------------------------------------ values */
 
-static void wrong(const struct source *source, const struct conf_key *key, const yaml_node_t *node)
+void read_wrong(const struct source *source, const struct conf_key *key, const yaml_node_t *node)
 {
 	struct draft *draft = source->draft;
 	struct conf_mark mark = node_mark(source, node);
@@ -82,59 +82,9 @@ static void read_value(const struct source *source, const struct conf_key *key,
 	const char *error;
 
 	if (value.text == NULL)
-		wrong(source, key, node);
+		read_wrong(source, key, node);
 	else if (value_parse(key, &value, draft->arena, field, &error) == -1)
 		problem_add(&draft->problems, &mark, "%s", error);
-}
-
-static void read_address(const struct source *source, const struct conf_key *key,
-	const yaml_node_t *node, struct draft_addresses *addresses)
-{
-	struct draft *draft = source->draft;
-	struct conf_mark mark = node_mark(source, node);
-	const char *text = node_text(node), *error;
-	struct address address;
-
-	if (text == NULL) {
-		problem_add(&draft->problems, &mark, "`%s` holds addresses, not %s", key->name,
-			node_what(source, node));
-	} else if (address_parse(draft->arena, text, key->use, &address, &error) == -1) {
-		problem_add(&draft->problems, &mark, "%s", error);
-	} else {
-		addresses->list[addresses->count] = address;
-		addresses->marks[addresses->count++] = mark;
-	}
-}
-
-void read_addresses(const struct source *source, const struct conf_key *key,
-	const yaml_node_t *node, struct draft_addresses *addresses_r)
-{
-	struct draft *draft = source->draft;
-	struct draft_addresses addresses = { 0 };
-	struct conf_mark mark = node_mark(source, node);
-	bool is_list = node->type == YAML_SEQUENCE_NODE;
-	size_t room = is_list
-		? (size_t)(node->data.sequence.items.top - node->data.sequence.items.start)
-		: 1;
-
-	if (room == 0) {
-		problem_add(&draft->problems, &mark, "`%s` is an empty list: it needs an address",
-			key->name);
-		return;
-	}
-	if (!draft_has_room(draft, key->use, room, &mark))
-		return;
-	addresses.list = arena_alloc(draft->scratch, room * sizeof(*addresses.list));
-	addresses.marks = arena_alloc(draft->scratch, room * sizeof(*addresses.marks));
-	if (is_list)
-		for (size_t i = 0; i < room; i++)
-			read_address(source, key,
-				node_at(source, node->data.sequence.items.start[i]), &addresses);
-	else if (node_text(node) != NULL)
-		read_address(source, key, node, &addresses);
-	else
-		wrong(source, key, node);
-	*addresses_r = addresses;
 }
 
 /* ------------------------------------------------------------------ maps */
@@ -150,17 +100,25 @@ static bool is_empty(const yaml_node_t *node)
 	return node_is_null(node);
 }
 
-/* `check: {}` takes back what defaults say; a check with any key is a tcp check unless it says otherwise. */
-static void check_done(const struct source *source, struct target *target, const yaml_node_t *node)
+/* `check: {}` takes back what defaults say; a check with any key is what they say or a tcp check, unless it
+ * has a type. */
+static void read_check(
+	const struct source *source, const yaml_node_t *node, const struct scope *scope)
 {
+	const struct target *target = &scope->targets[0];
 	struct conf_check *check = target->base;
+	const enum conf_check_type inherited = check->type;
 
+	check->type = CHECK_NONE;
 	if (is_empty(node)) {
-		check->type = CHECK_NONE;
 		value_defaults(target->table, check, source->draft->arena);
-	} else if (target->given[CHECK_KEY_TYPE].how == KEY_ABSENT) {
-		check->type = CHECK_TCP;
+		return;
 	}
+	read_map(source, node, scope);
+	if (target->given[CHECK_KEY_TYPE].how == KEY_ABSENT)
+		check->type = inherited == CHECK_NONE ? CHECK_TCP : inherited;
+	if (check->type != CHECK_NONE)
+		draft_check_probe(source->draft, check, target->given);
 }
 
 static void read_section(const struct source *source, const struct match *matches, size_t nmatches,
@@ -177,9 +135,10 @@ static void read_section(const struct source *source, const struct match *matche
 			.given = given[i],
 		};
 	}
-	read_map(source, node, &scope);
 	if (scope.targets[0].table == &conf_check_table)
-		check_done(source, &scope.targets[0], node);
+		read_check(source, node, &scope);
+	else
+		read_map(source, node, &scope);
 }
 
 /* Its rows: one, or in `defaults` one of each kind of object. */
@@ -222,6 +181,44 @@ static bool is_first(const struct source *source, const struct match *match, con
 static void read_servers(
 	const struct source *source, struct draft_backend *backend, const yaml_node_t *node);
 
+/* The value of a key, into its field; of a section into those of all rows that match. */
+static void read_match(
+	const struct source *source, const struct match *matches, size_t n, const yaml_node_t *node)
+{
+	switch (matches[0].key->type) {
+	case CONF_SECTION:
+		read_section(source, matches, n, node);
+		return;
+	case CONF_ADDRESSES:
+		read_addresses(source, matches[0].key, node, match_field(&matches[0]));
+		return;
+	case CONF_CIDRS:
+		read_cidrs(source, matches[0].key, node, match_field(&matches[0]));
+		return;
+	case CONF_OBJECTS:
+		read_servers(source, matches[0].target->base, node);
+		return;
+	case CONF_BOOL:
+	case CONF_COUNT:
+	case CONF_WORKERS:
+	case CONF_SPAN:
+	case CONF_EVER:
+	case CONF_WORD:
+	case CONF_MODE:
+	case CONF_TEXT:
+	case CONF_SINK:
+	case CONF_CHOICE:
+	case CONF_URL_PATH:
+	case CONF_URL_HOST:
+	case CONF_STATUSES:
+	case CONF_BYTES:
+	case CONF_LITERAL:
+	case CONF_ADDRESS:
+		read_value(source, matches[0].key, node, match_field(&matches[0]));
+		return;
+	}
+}
+
 static void read_pair(
 	const struct source *source, const struct scope *scope, const yaml_node_pair_t *pair)
 {
@@ -229,6 +226,7 @@ static void read_pair(
 	const yaml_node_t *node = node_at(source, pair->value);
 	const char *name = node_key(source, pair->key);
 	struct conf_mark mark = node_mark(source, key_node);
+	size_t before = source->draft->problems.count;
 	struct match matches[2];
 	size_t n;
 
@@ -246,29 +244,8 @@ static void read_pair(
 	}
 	if (!is_first(source, &matches[0], key_node, node))
 		return;
-	switch (matches[0].key->type) {
-	case CONF_SECTION:
-		read_section(source, matches, n, node);
-		return;
-	case CONF_ADDRESSES:
-		read_addresses(source, matches[0].key, node, match_field(&matches[0]));
-		return;
-	case CONF_OBJECTS:
-		read_servers(source, matches[0].target->base, node);
-		return;
-	case CONF_BOOL:
-	case CONF_COUNT:
-	case CONF_WORKERS:
-	case CONF_SPAN:
-	case CONF_EVER:
-	case CONF_WORD:
-	case CONF_MODE:
-	case CONF_TEXT:
-	case CONF_SINK:
-	case CONF_ADDRESS:
-		read_value(source, matches[0].key, node, match_field(&matches[0]));
-		return;
-	}
+	read_match(source, matches, n, node);
+	match_given(&matches[0])->wrong = source->draft->problems.count > before;
 }
 
 /* What is something else is said to be wrong, which is enough: nothing is missing in it. */
@@ -345,6 +322,7 @@ static bool read_server(const struct source *source, const char *name, const yam
 		return true;
 	}
 	server->given[SERVER_ADDRESS].how = KEY_GIVEN;
+	server->given[SERVER_ADDRESS].value_mark = node_mark(source, value);
 	read_value(source, &conf_server_table.keys[SERVER_ADDRESS], value, &server->conf.address);
 	return true;
 }

@@ -12,6 +12,13 @@ void read_file(const struct source *source, const yaml_node_t *root);
 void read_addresses(const struct source *source, const struct conf_key *key,
 	const yaml_node_t *node, struct draft_addresses *addresses_r);
 
+/* A list of networks, or one. An empty one is NULL. */
+void read_cidrs(const struct source *source, const struct conf_key *key, const yaml_node_t *node,
+	const struct cidrs **cidrs_r);
+
+/* Say what a row takes, and what stands there instead. */
+void read_wrong(const struct source *source, const struct conf_key *key, const yaml_node_t *node);
+
 /* Say that a key is not known, and which may have been meant; inherited: only rows that `defaults` may hold
  * are known here. Returns the row that was probably meant, or NULL. */
 const struct conf_key *read_unknown(const struct source *source, const yaml_node_t *node,

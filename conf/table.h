@@ -15,12 +15,19 @@ enum conf_type {
 	CONF_BOOL,    /* bool */
 	CONF_COUNT,   /* uint32_t, min to max */
 	CONF_WORKERS, /* uint32_t, the same, or `auto` for the number of online CPUs */
-	CONF_SPAN, /* uint32_t milliseconds, min to max; also 0 where zero says what that means */
-	CONF_EVER, /* the same, but 0 is CONF_FOREVER */
-	CONF_WORD, /* an enum: one of words */
-	CONF_TEXT, /* const char *, min to max bytes */
-	CONF_MODE, /* uint32_t: permissions of a file, octal */
-	CONF_SINK, /* const char *: one of words, or a path */
+	CONF_SPAN,   /* uint32_t milliseconds, min to max; also 0 where zero says what that means */
+	CONF_EVER,   /* the same, but 0 is CONF_FOREVER */
+	CONF_WORD,   /* an enum: one of words */
+	CONF_TEXT,   /* const char *, min to max bytes */
+	CONF_MODE,   /* uint32_t: permissions of a file, octal */
+	CONF_SINK,   /* const char *: one of words, or a path */
+	CONF_CHOICE, /* const char *: one of words */
+	CONF_URL_PATH, /* const char *: a / and what else may stand in the first line of a request */
+	CONF_URL_HOST,  /* const char *: the same characters, or nothing */
+	CONF_STATUSES,  /* struct conf_check_http: its ranges of statuses */
+	CONF_BYTES,     /* struct conf_bytes, min to max of them, with C escapes */
+	CONF_LITERAL,   /* struct sockaddr_any: an IPv4 or IPv6 address without a port, "": none */
+	CONF_CIDRS,     /* const struct cidrs *: a list, empty: NULL */
 	CONF_ADDRESS,   /* struct address */
 	CONF_ADDRESSES, /* struct draft_addresses: one, or a list */
 	CONF_SECTION,   /* the struct that the rows of section describe */
@@ -55,6 +62,7 @@ struct conf_key {
 	uint32_t max;
 	const char *zero;     /* CONF_SPAN, CONF_EVER: what 0 means; NULL: it is out of range */
 	bool inherit;         /* may stand in `defaults` */
+	bool optional;        /* CONF_ADDRESS: "" is none, without a text */
 	enum address_use use; /* CONF_ADDRESS, CONF_ADDRESSES */
 	const struct conf_word *words; /* up to one without a name */
 	const struct conf_table *section;
@@ -77,6 +85,10 @@ enum {
 	FRONTEND_SERVICE,
 	FRONTEND_MESSAGE,
 	FRONTEND_PROTOCOL,
+	FRONTEND_MAXCONN,
+	FRONTEND_ALLOW,
+	FRONTEND_DENY,
+	FRONTEND_LIMITS,
 	FRONTEND_TCP,
 	FRONTEND_TIMEOUTS,
 	FRONTEND_KEYS
@@ -88,16 +100,34 @@ enum {
 	BACKEND_CHECK,
 	BACKEND_PASSIVE,
 	BACKEND_RETRIES,
+	BACKEND_MAXQUEUE,
+	BACKEND_SLOWSTART,
+	BACKEND_ON_DOWN,
+	BACKEND_SOURCE,
 	BACKEND_TIMEOUTS,
 	BACKEND_KEYS
 };
-enum { SERVER_ADDRESS, SERVER_WEIGHT, SERVER_KEYS };
+enum {
+	SERVER_ADDRESS,
+	SERVER_WEIGHT,
+	SERVER_MAXCONN,
+	SERVER_BACKUP,
+	SERVER_STATE,
+	SERVER_CHECK_ADDRESS,
+	SERVER_KEYS
+};
 enum {
 	CHECK_KEY_TYPE,
 	CHECK_KEY_INTER,
+	CHECK_KEY_FASTINTER,
+	CHECK_KEY_DOWNINTER,
 	CHECK_KEY_TIMEOUT,
 	CHECK_KEY_RISE,
 	CHECK_KEY_FALL,
+	CHECK_KEY_SPREAD,
+	CHECK_KEY_HTTP,
+	CHECK_KEY_SEND,
+	CHECK_KEY_EXPECT,
 	CHECK_KEYS
 };
 

@@ -19,6 +19,9 @@
 /* A span in milliseconds stays below 2^31. */
 #define SPAN_MAX (24 * DAY)
 
+/* Far more than a machine has, far below 2^32: sums of a few do not overflow. */
+#define CONNECTIONS_MAX 100000000
+
 #define TABLE(text, rows)                                                                          \
 	{                                                                                          \
 		.what = (text), .keys = (rows), .nkeys = NELEMS(rows)                              \

@@ -9,8 +9,10 @@
 
 #include "conf/arena.h"
 #include "conf/conf.h"
+#include "conf/escapes.h"
 #include "conf/nearest.h"
 #include "conf/problems.h"
+#include "conf/statuses.h"
 
 static const struct span_unit {
 	const char *name;
@@ -61,12 +63,35 @@ const char *value_expected(const struct conf_key *key, struct arena *arena)
 	case CONF_MODE:
 		return "permissions as 3 or 4 octal digits, such as 0600";
 	case CONF_WORD:
+	case CONF_CHOICE:
 		return words_text(key, arena);
 	case CONF_SINK:
 		return arena_printf(arena, "%s | a path with a /", words_text(key, arena));
 	case CONF_TEXT:
 		return arena_printf(arena, "a text of %s%u bytes",
 			key->min > 0 ? "1 to " : "at most ", key->max);
+	case CONF_URL_PATH:
+		return arena_printf(arena,
+			"a path that begins with /, printable ASCII without spaces, at most %u bytes",
+			key->max);
+	case CONF_URL_HOST:
+		return arena_printf(arena,
+			"a host's name, printable ASCII without spaces, at most %u bytes",
+			key->max);
+	case CONF_STATUSES:
+		return arena_printf(arena,
+			"HTTP statuses of 100 to 599 such as \"200-399\" or \"200,204,301-302\", at "
+			"most %u ranges",
+			key->max);
+	case CONF_BYTES:
+		return arena_printf(arena,
+			"a text of at most %u bytes in single quotes, with C escapes such as \\r\\n "
+			"and \\x00",
+			key->max);
+	case CONF_LITERAL:
+		return "an IPv4 or IPv6 address without a port";
+	case CONF_CIDRS:
+		return "a list of networks such as 10.0.0.0/8";
 	case CONF_ADDRESS:
 		return "an address";
 	case CONF_ADDRESSES:
@@ -263,7 +288,76 @@ static int parse_sink(const struct conf_key *key, const struct value_text *value
 static int parse_address(const struct conf_key *key, const struct value_text *value,
 	struct arena *arena, struct address *field, const char **error_r)
 {
+	if (key->optional && *value->text == '\0') {
+		*field = (struct address){ 0 };
+		return 0;
+	}
 	return address_parse(arena, value->text, key->use, field, error_r);
+}
+
+static int parse_choice(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, const char **field, const char **error_r)
+{
+	const struct conf_word *word = find_word(key->words, value->text);
+
+	if (word == NULL)
+		return fail_word(key, value, arena, error_r);
+	*field = word->name;
+	return 0;
+}
+
+/* What goes into a request as it stands: nothing that could end the line or a word of it. */
+static int parse_url(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, const char **field, const char **error_r)
+{
+	const char *p = value->text;
+
+	if ((key->type == CONF_URL_PATH && *p != '/') || strlen(p) > key->max)
+		return fail(key, value, arena, error_r);
+	for (; *p != '\0'; p++)
+		if (*p <= ' ' || *p > '~')
+			return fail(key, value, arena, error_r);
+	*field = arena_strdup(arena, value->text);
+	return 0;
+}
+
+static int parse_statuses(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, struct conf_check_http *field, const char **error_r)
+{
+	return statuses_parse(value->text, field) == 0 ? 0 : fail(key, value, arena, error_r);
+}
+
+static int parse_bytes(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, struct conf_bytes *field, const char **error_r)
+{
+	struct conf_bytes bytes;
+	const char *error;
+
+	if (escapes_parse(arena, value->text, &bytes, &error) == -1) {
+		*error_r = arena_printf(arena, "`%s`: %s", key->name, error);
+		return -1;
+	}
+	if (bytes.len > key->max)
+		return fail(key, value, arena, error_r);
+	*field = bytes;
+	return 0;
+}
+
+static bool sockaddr_is_mapped(const struct sockaddr_any *addr)
+{
+	return addr->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&addr->u.in6.sin6_addr);
+}
+
+static int parse_literal(const struct conf_key *key, const struct value_text *value,
+	struct arena *arena, struct sockaddr_any *field, const char **error_r)
+{
+	if (*value->text == '\0') {
+		*field = (struct sockaddr_any){ 0 };
+		return 0;
+	}
+	if (sockaddr_from_literal(value->text, 0, field) == -1 || sockaddr_is_mapped(field))
+		return fail(key, value, arena, error_r);
+	return 0;
 }
 
 int value_parse(const struct conf_key *key, const struct value_text *value, struct arena *arena,
@@ -286,8 +380,20 @@ int value_parse(const struct conf_key *key, const struct value_text *value, stru
 		return parse_text(key, value, arena, field, error_r);
 	case CONF_SINK:
 		return parse_sink(key, value, arena, field, error_r);
+	case CONF_CHOICE:
+		return parse_choice(key, value, arena, field, error_r);
+	case CONF_URL_PATH:
+	case CONF_URL_HOST:
+		return parse_url(key, value, arena, field, error_r);
+	case CONF_STATUSES:
+		return parse_statuses(key, value, arena, field, error_r);
+	case CONF_BYTES:
+		return parse_bytes(key, value, arena, field, error_r);
+	case CONF_LITERAL:
+		return parse_literal(key, value, arena, field, error_r);
 	case CONF_ADDRESS:
 		return parse_address(key, value, arena, field, error_r);
+	case CONF_CIDRS:
 	case CONF_ADDRESSES:
 	case CONF_SECTION:
 	case CONF_OBJECTS:

@@ -9,7 +9,6 @@
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,8 +32,8 @@ enum control_client_state {
 };
 
 struct control_client {
-	TAILQ_ENTRY(control_client) link;
 	struct control *control; /* borrowed */
+	uint64_t touched_ms;     /* when it did something last */
 	enum control_client_state state;
 	int fd;                 /* owned */
 	struct event *readable; /* owned */
@@ -47,8 +46,6 @@ struct control_client {
 	char line[CONTROL_LINE_MAX + 1];
 };
 
-TAILQ_HEAD(control_clients, control_client);
-
 struct control {
 	const struct conf *conf; /* borrowed */
 	struct control_socket socket;
@@ -60,7 +57,7 @@ struct control {
 	struct view_source source;
 	struct control_actions actions;
 	size_t nclients;
-	struct control_clients clients; /* the one that was idle longest first */
+	struct control_client *clients[CONTROL_CLIENTS_MAX]; /* owned */
 };
 
 /* ------------------------------------------------------------------ a client's end */
@@ -84,8 +81,12 @@ static void control_client_close(struct control_client *client)
 {
 	struct control *control = client->control;
 
-	TAILQ_REMOVE(&control->clients, client, link);
-	control->nclients--;
+	for (size_t i = 0; i < control->nclients; i++) {
+		if (control->clients[i] == client) {
+			control->clients[i] = control->clients[--control->nclients];
+			break;
+		}
+	}
 	control_client_free(client);
 }
 
@@ -94,8 +95,7 @@ static void control_client_touch(struct control_client *client)
 {
 	static const struct timeval idle = { .tv_sec = CONTROL_IDLE_MS / 1000 };
 
-	TAILQ_REMOVE(&client->control->clients, client, link);
-	TAILQ_INSERT_TAIL(&client->control->clients, client, link);
+	client->touched_ms = clock_now_ms();
 	evtimer_add(client->deadline, &idle);
 }
 
@@ -248,19 +248,28 @@ static struct control_client *control_client_new(struct control *control, int fd
 	return client;
 }
 
+static struct control_client *control_idle_longest(const struct control *control)
+{
+	struct control_client *longest = control->clients[0];
+
+	for (size_t i = 1; i < control->nclients; i++)
+		if (control->clients[i]->touched_ms < longest->touched_ms)
+			longest = control->clients[i];
+	return longest;
+}
+
 static void control_add(struct control *control, int fd)
 {
 	struct control_client *client;
 
 	if (control->nclients == CONTROL_CLIENTS_MAX)
-		control_client_close(TAILQ_FIRST(&control->clients));
+		control_client_close(control_idle_longest(control));
 	client = control_client_new(control, fd);
 	if (client == NULL) {
 		log_error("control: cannot take a client");
 		return;
 	}
-	TAILQ_INSERT_TAIL(&control->clients, client, link);
-	control->nclients++;
+	control->clients[control->nclients++] = client;
 	control_client_touch(client);
 }
 
@@ -361,7 +370,6 @@ struct control *control_open(const struct conf *conf, bool optional)
 	}
 	control->conf = conf;
 	control->socket.fd = control->socket.directory_fd = -1;
-	TAILQ_INIT(&control->clients);
 	if (control_find_group(conf->global.control.group, &control->group) < 0 ||
 		control_open_socket(control, optional) < 0) {
 		free(control);
@@ -398,14 +406,12 @@ void control_stopping(struct control *control)
 
 void control_close(struct control *control)
 {
-	struct control_client *client;
-
 	if (control == NULL)
 		return;
-	while ((client = TAILQ_FIRST(&control->clients)) != NULL) {
-		if (client->state == CLIENT_ANSWERING)
-			control_client_write(client);
-		control_client_close(client);
+	for (size_t i = 0; i < control->nclients; i++) {
+		if (control->clients[i]->state == CLIENT_ANSWERING)
+			control_client_write(control->clients[i]);
+		control_client_free(control->clients[i]);
 	}
 	if (control->acceptable != NULL)
 		event_free(control->acceptable);

@@ -152,7 +152,7 @@ enum control_socket_result control_socket_open(const struct control_socket_ask *
 	if (ask->path[0] == '\0') {
 		rundir_default(&socket_r->path);
 	} else if (strlen(ask->path) < sizeof(socket_r->path.text)) {
-		strcpy(socket_r->path.text, ask->path);
+		snprintf(socket_r->path.text, sizeof(socket_r->path.text), "%s", ask->path);
 	} else {
 		snprintf(why_r, why_bytes, "the path is longer than %d bytes",
 			RUNDIR_PATH_BYTES - 1);

@@ -48,7 +48,7 @@ static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 	for (size_t i = 0; i < conf->nfrontends; i++)
 		most += conf->frontends[i].nbinds;
 	for (size_t i = 0; i < conf->nbackends; i++)
-		most += conf->backends[i].nservers;
+		most += 2 * conf->backends[i].nservers;
 	names = hosts_memory(calloc(most, sizeof(const char *)));
 	for (size_t i = 0; i < conf->nfrontends; i++) {
 		for (size_t j = 0; j < conf->frontends[i].nbinds; j++) {
@@ -58,8 +58,12 @@ static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 	}
 	for (size_t i = 0; i < conf->nbackends; i++) {
 		for (size_t j = 0; j < conf->backends[i].nservers; j++) {
-			if (conf->backends[i].servers[j].address.kind == ADDRESS_NAME)
-				names[n++] = conf->backends[i].servers[j].address.host;
+			const struct conf_server *server = &conf->backends[i].servers[j];
+
+			if (server->address.kind == ADDRESS_NAME)
+				names[n++] = server->address.host;
+			if (server->has_check_address && server->check_address.kind == ADDRESS_NAME)
+				names[n++] = server->check_address.host;
 		}
 	}
 	*names_r = names;
@@ -133,26 +137,42 @@ static const char *hosts_run(struct hosts *hosts)
 	return error;
 }
 
+/* The addresses of one name, in the arena, with the port of address. Returns their number; with none,
+ * *error_r says why. */
+static size_t hosts_copy(const struct hosts *hosts, struct arena *arena,
+	const struct address *address, struct sockaddr_any **addrs_r, const char **error_r)
+{
+	const struct sockaddr_any *addrs;
+	size_t n = hosts_find(hosts, address->host, &addrs, error_r);
+
+	if (n == 0)
+		return 0;
+	*addrs_r = arena_alloc(arena, n * sizeof(addrs[0]));
+	memcpy(*addrs_r, addrs, n * sizeof(addrs[0]));
+	for (size_t i = 0; i < n; i++)
+		sockaddr_set_port(&(*addrs_r)[i], address->port_first);
+	return n;
+}
+
 static void hosts_give(const struct hosts *hosts, struct conf *conf,
 	const struct conf_backend *backend, struct conf_server *server)
 {
-	const struct sockaddr_any *addrs;
 	const char *error;
-	size_t n;
 
-	if (server->address.kind != ADDRESS_NAME)
-		return;
-	n = hosts_find(hosts, server->address.host, &addrs, &error);
-	server->naddrs = n;
-	if (n == 0) {
-		log_warnx("%s/%s: cannot resolve %s: %s; the server is down", backend->name,
-			server->name, server->address.host, error);
-		return;
+	if (server->address.kind == ADDRESS_NAME) {
+		server->naddrs =
+			hosts_copy(hosts, conf->arena, &server->address, &server->addrs, &error);
+		if (server->naddrs == 0)
+			log_warnx("%s/%s: cannot resolve %s: %s; the server is down", backend->name,
+				server->name, server->address.host, error);
 	}
-	server->addrs = arena_alloc(conf->arena, n * sizeof(addrs[0]));
-	memcpy(server->addrs, addrs, n * sizeof(addrs[0]));
-	for (size_t i = 0; i < n; i++)
-		sockaddr_set_port(&server->addrs[i], server->address.port_first);
+	if (server->has_check_address && server->check_address.kind == ADDRESS_NAME) {
+		server->ncheck_addrs = hosts_copy(
+			hosts, conf->arena, &server->check_address, &server->check_addrs, &error);
+		if (server->ncheck_addrs == 0)
+			log_warnx("%s/%s: cannot resolve %s: %s; its checks fail", backend->name,
+				server->name, server->check_address.host, error);
+	}
 }
 
 struct hosts *hosts_resolve(struct conf *conf)

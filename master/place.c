@@ -17,6 +17,30 @@ static int place_one(struct shm *shm, enum shm_kind kind, const char *name, uint
 	return -1;
 }
 
+static enum admin_state admin_state(enum conf_server_state state)
+{
+	switch (state) {
+	case SERVER_READY:
+		return ADMIN_READY;
+	case SERVER_DRAIN:
+		return ADMIN_DRAIN;
+	case SERVER_MAINT:
+		return ADMIN_MAINT;
+	}
+	MUST(!"every state is above");
+	return ADMIN_READY;
+}
+
+/* What the operator wants of it, as far as the file says. */
+static void place_admin(struct shm *shm, const struct conf_server *server)
+{
+	struct shm_admin *admin = &shm_master(shm)->admin[server->place];
+
+	atomic_store(&admin->weight, server->weight);
+	atomic_store(&admin->maxconn, server->maxconn);
+	atomic_store(&admin->state, admin_state(server->state));
+}
+
 static int place_backend(struct shm *shm, struct conf_backend *backend)
 {
 	char name[SHM_NAME_MAX];
@@ -34,6 +58,7 @@ static int place_backend(struct shm *shm, struct conf_backend *backend)
 		}
 		if (place_one(shm, SHM_SERVER, name, &server->place) < 0)
 			return -1;
+		place_admin(shm, server);
 	}
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "common/shm.h"
+#include "master/starved.h"
 #include "master/supervisor.h"
 
 enum process_state {
@@ -31,8 +32,9 @@ struct process {
 	struct channel *channel; /* owned; kept until the death, also when it ended */
 	struct event *respawn;   /* owned timer */
 	uint64_t started_ms;
-	bool killed;    /* by us, and it was said why */
-	bool was_ready; /* once at least */
+	struct starved starved; /* of CPU, while it is silent */
+	bool killed;            /* by us, and it was said why */
+	bool was_ready;         /* once at least */
 	uint32_t deaths;
 	uint32_t young_deaths; /* in a row */
 };

@@ -99,7 +99,7 @@ static int proxyctl_connect(const char *path)
 
 	if (fd < 0)
 		return -1;
-	strcpy(addr.sun_path, path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	for (int waited_ms = 0;; waited_ms += 50) {
 		if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0)
 			return fd;
@@ -146,8 +146,10 @@ static int proxyctl_say_nobody(const struct proxyctl *ctl, int error)
 	char others[RUNDIR_CANDIDATES * (RUNDIR_PATH_BYTES + 2)] = "";
 
 	for (size_t i = 1; i < ctl->npaths; i++) {
-		strcat(others, i == 1 ? "" : ", ");
-		strcat(others, ctl->paths[i].text);
+		const size_t len = strlen(others);
+
+		snprintf(others + len, sizeof(others) - len, "%s%s", i == 1 ? "" : ", ",
+			ctl->paths[i].text);
 	}
 	return proxyctl_say(PROXYCTL_NOBODY, "nobody answers on %s: %s; is proxyd running?%s%s",
 		ctl->paths[0].text, strerror(error),
@@ -307,7 +309,7 @@ static int proxyctl_take_socket(struct proxyctl *ctl, const char *path)
 			RUNDIR_PATH_BYTES - 1);
 	ctl->npaths = 1;
 	ctl->paths[0] = (struct rundir_path){ 0 };
-	strcpy(ctl->paths[0].text, path);
+	snprintf(ctl->paths[0].text, sizeof(ctl->paths[0].text), "%s", path);
 	return PROXYCTL_DONE;
 }
 

@@ -79,10 +79,8 @@ static void rundir_directory(const char *path, char directory_r[RUNDIR_PATH_BYTE
 
 	if (len > 1)
 		len--;
-	if (len == 0)
-		strcpy(directory_r, ".");
-	else
-		snprintf(directory_r, RUNDIR_PATH_BYTES, "%.*s", (int)len, path);
+	snprintf(directory_r, RUNDIR_PATH_BYTES, "%.*s", len > 0 ? (int)len : 1,
+		len > 0 ? path : ".");
 }
 
 static bool rundir_closed(const struct stat *st)

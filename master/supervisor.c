@@ -10,9 +10,10 @@
 #include "master/handover.h"
 #include "master/process.h"
 
-#define SUPERVISOR_READY_MIN_MS  5000 /* a child may take this long to get ready, or 10 heartbeats */
-#define SUPERVISOR_STOP_GRACE_MS 2000 /* after the drain */
-#define SUPERVISOR_STOP_NOW_MS   1000
+#define SUPERVISOR_STARVED_LIMITS 5 /* times its limit: then even a child without CPU is given up */
+#define SUPERVISOR_READY_MIN_MS   5000 /* a child may take this long to get ready, or 10 heartbeats */
+#define SUPERVISOR_STOP_GRACE_MS  2000 /* after the drain */
+#define SUPERVISOR_STOP_NOW_MS    1000
 
 static uint32_t supervisor_nprocesses(const struct supervisor *supervisor)
 {
@@ -107,24 +108,41 @@ static uint64_t process_heartbeat_ms(const struct process *process)
 	return shm_checker(shm)->heartbeat_ms;
 }
 
+/* Since when it is silent, and how long it may be. */
+static uint64_t process_silent_since_ms(
+	const struct process *process, uint64_t timeout_ms, uint64_t *limit_ms_r)
+{
+	uint64_t since_ms = process->started_ms;
+
+	*limit_ms_r = timeout_ms;
+	if (process->state == PROCESS_READY)
+		since_ms = process_heartbeat_ms(process);
+	else if (10 * timeout_ms > SUPERVISOR_READY_MIN_MS)
+		*limit_ms_r = 10 * timeout_ms;
+	else
+		*limit_ms_r = SUPERVISOR_READY_MIN_MS;
+	if (since_ms < process->supervisor->grace_ms)
+		since_ms = process->supervisor->grace_ms;
+	return since_ms;
+}
+
 static void process_watch(struct process *process, uint64_t now_ms, uint32_t timeout_ms)
 {
-	struct supervisor *supervisor = process->supervisor;
-	uint64_t since_ms = process->started_ms;
-	uint64_t limit_ms = timeout_ms;
+	uint64_t limit_ms;
+	uint64_t since_ms;
 
 	if (!process_alive(process) || process->killed)
 		return;
-	if (process->state == PROCESS_READY) {
-		since_ms = process_heartbeat_ms(process);
-	} else if (10 * limit_ms > SUPERVISOR_READY_MIN_MS) {
-		limit_ms *= 10;
-	} else {
-		limit_ms = SUPERVISOR_READY_MIN_MS;
+	since_ms = process_silent_since_ms(process, timeout_ms, &limit_ms);
+	if (now_ms <= since_ms + limit_ms / 4) {
+		process->starved.since_ms = 0;
+		return;
 	}
-	if (since_ms < supervisor->grace_ms)
-		since_ms = supervisor->grace_ms;
-	if (now_ms <= since_ms || now_ms - since_ms <= limit_ms)
+	starved_sample(&process->starved, process->pid, now_ms);
+	if (now_ms - since_ms <= limit_ms)
+		return;
+	if (now_ms - since_ms <= SUPERVISOR_STARVED_LIMITS * limit_ms &&
+		starved_is(&process->starved, process->pid, now_ms))
 		return;
 	log_warnx("%s (pid %d) %s for %llu ms, killing it", process->name, (int)process->pid,
 		process->state == PROCESS_READY ? "is silent" : "does not get ready",

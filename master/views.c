@@ -50,8 +50,9 @@ bool view_slot_state(const struct view_source *source, uint32_t slot, const char
 	const struct shm_slot *worker = shm_slot(source->shm, slot);
 	uint64_t silent_ms = view_since_ms(clock_now_ms(), worker->heartbeat_ms);
 	bool hung = silent_ms > HUNG_MS(source->conf->global.heartbeat_timeout_ms);
+	const uint32_t state = worker->state;
 
-	switch (worker->state) {
+	switch (state) {
 	case SLOT_SERVING:
 		*state_r = hung ? "hung" : "serving";
 		return true;
@@ -192,7 +193,9 @@ static const struct view_column servers_columns[] = {
 
 static const char *server_state(const struct shm_health *health)
 {
-	switch (health->health) {
+	const uint32_t state = health->health;
+
+	switch (state) {
 	case HEALTH_UP:
 		return "up";
 	case HEALTH_DOWN:

@@ -23,15 +23,18 @@ const char *view_format_bytes(uint64_t bytes, char *buf)
 {
 	static const char units[] = "kMGTPE";
 	size_t unit = 0;
-	double n = (double)bytes / 1024;
+	double n;
 
 	if (bytes < 1024) {
 		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64, bytes);
 		return buf;
 	}
+	n = (double)bytes / 1024;
 	/* 1023.5k would be printed as 1024k. */
-	for (; n >= 1023.5; n /= 1024)
+	while (n >= 1023.5) {
+		n /= 1024;
 		unit++;
+	}
 	snprintf(buf, VIEW_UNIT_MAX, "%.*f%c", n < 9.95 ? 1 : 0, n, units[unit]);
 	return buf;
 }

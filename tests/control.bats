@@ -53,7 +53,7 @@ second_proxyd()
 	frontends:
 	  second: {bind: "127.0.0.1:$(free_port)", service: echo}
 	END
-	run "$PROXYD" -c second.yaml --control "$SOCKET"
+	run timeout 10 "$PROXYD" -c second.yaml --control "$SOCKET"
 }
 
 # ---------------------------------------------------------------- what is shown
@@ -70,7 +70,6 @@ second_proxyd()
 }
 
 @test "control: show frontends: name, binds, counts and bytes, exactly" {
-	local sent answered
 	controlled
 	ask_names "127.0.0.1:$front" 10
 	client "127.0.0.1:${ports[1]}" echo 100k
@@ -414,7 +413,7 @@ second_proxyd()
 	assert_eq "$(jq .pid <<<"${lines[0]}")" "${lines[1]}"
 	[ "${#lines[@]}" = 2 ]
 	assert_eq "$(grep -c 'no control socket: /run/proxyd/control.sock: a daemon with pid' second.log)" 1
-	! grep -q 'no control socket' first.log
+	run ! grep 'no control socket' first.log
 }
 
 # ---------------------------------------------------------------- proxyctl

@@ -10,6 +10,8 @@ setup()
 	read -ra ports <<<"$(free_port 2)"
 	front=$(free_port)
 	expect_log 'back/s[12]'
+	# Between the end of a server and the checks that see it.
+	expect_log 'backend back: connect failed'
 }
 
 # checked CHECK-KEYS [BACKEND-KEYS]: two servers behind 4 workers. Without passive health and retries, so that

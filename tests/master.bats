@@ -73,14 +73,14 @@ all_served()
 	origin other "127.0.0.1:$front" echo
 	config "$front" >taken.yaml
 	fails_to_start "frontend front: cannot bind 127.0.0.1:$front: Address already in use" \
-		"$PROXYD" -c taken.yaml
+		"$PROXYD" -c taken.yaml --control other.sock
 	assert_eq "$(grep -c 'cannot bind' <<<"$stderr")" 1
 }
 
 @test "master: a second daemon on the same port is refused in spite of SO_REUSEPORT" {
 	serve
 	cp proxyd.yaml again.yaml
-	run -1 timeout 10 "$PROXYD" -c again.yaml
+	run -1 timeout 10 "$PROXYD" -c again.yaml --control other.sock
 	[[ $output == *"Address already in use"* ]]
 	all_served
 	stop_proxyd
@@ -99,7 +99,7 @@ all_served()
 	  b: {bind: ["127.0.0.1:${ports[1]}", "unix:$PWD/b.sock"], service: echo}
 	  c: {bind: "127.0.0.1:$free", service: echo}
 	END
-	fails_to_start 'frontend a: cannot bind' "$PROXYD" -c three.yaml
+	fails_to_start 'frontend a: cannot bind' "$PROXYD" -c three.yaml --control other.sock
 	grep -q 'frontend b: cannot bind' <<<"$stderr"
 	assert_eq "$(grep -c 'frontend c' <<<"$stderr")" 0
 	[ ! -e b.sock ]
@@ -142,14 +142,14 @@ all_served()
 	  u: {bind: "unix:$PWD/u.sock", service: echo}
 	END
 	echo precious >u.sock
-	fails_to_start "cannot bind unix:.*u.sock: File exists" "$PROXYD" -c unix.yaml
+	fails_to_start "cannot bind unix:.*u.sock: File exists" "$PROXYD" -c unix.yaml --control other.sock
 	assert_eq "$(cat u.sock)" precious
 	rm u.sock
 	start_proxyd <unix.yaml
 	wait_log ' serving;'
 	client "unix:$PWD/u.sock" echo 10k
 	assert_eq "$(stat -c %a u.sock)" 666
-	run -1 timeout 10 "$PROXYD" -c unix.yaml
+	run -1 timeout 10 "$PROXYD" -c unix.yaml --control other.sock
 	[[ $output == *"Address already in use"* ]]
 	[ -S u.sock ]
 	# shellcheck disable=SC2046 # pids
@@ -183,7 +183,7 @@ all_served()
 	  a: {bind: "127.0.0.1:20000-20100", service: echo}
 	END
 	fails_to_start '808 listening sockets need a limit of at least [0-9]+ open files, it is 64' \
-		prlimit --nofile=64 "$PROXYD" -c many.yaml
+		prlimit --nofile=64 "$PROXYD" -c many.yaml --control other.sock
 }
 
 @test "master: a name that does not resolve is a server that is down, not an error" {
@@ -415,9 +415,9 @@ all_served()
 
 @test "master: an unknown user is said, exit 1" {
 	config 1 "user: nobody-of-that-name" >user.yaml
-	fails_to_start 'global.user: there is no user nobody-of-that-name' "$PROXYD" -c user.yaml
+	fails_to_start 'global.user: there is no user nobody-of-that-name' "$PROXYD" -c user.yaml --control other.sock
 	config 1 "group: nobody-of-that-name" >group.yaml
-	fails_to_start 'global.group: there is no group nobody-of-that-name' "$PROXYD" -c group.yaml
+	fails_to_start 'global.group: there is no group nobody-of-that-name' "$PROXYD" -c group.yaml --control other.sock
 }
 
 @test "master: children inherit no fd that they should not have" {
@@ -445,12 +445,12 @@ all_served()
 
 @test "master: a pidfile that cannot be written is said, exit 1" {
 	config "$(free_port)" "pidfile: $PWD/no/such/proxyd.pid" >pid.yaml
-	fails_to_start 'cannot write the pidfile .*: No such file or directory' "$PROXYD" -c pid.yaml
+	fails_to_start 'cannot write the pidfile .*: No such file or directory' "$PROXYD" -c pid.yaml --control other.sock
 }
 
 @test "master: a log file that cannot be opened is said, exit 1" {
 	config "$(free_port)" "log: {to: $PWD/no/such/log}" >log.yaml
-	fails_to_start 'global.log: cannot open .*/no/such/log: No such file or directory' "$PROXYD" -c log.yaml
+	fails_to_start 'global.log: cannot open .*/no/such/log: No such file or directory' "$PROXYD" -c log.yaml --control other.sock
 }
 
 @test "master: -D returns when it serves, with its exit code" {
@@ -458,7 +458,7 @@ all_served()
 
 	front=$(free_port)
 	config "$front" "log: {to: $PWD/daemon.log}" | sed 's/forward.*/service: echo}/' >daemon.yaml
-	run -0 timeout 10 "$PROXYD" -D -c daemon.yaml --pidfile run.pid
+	run -0 timeout 10 "$PROXYD" -D -c daemon.yaml --control other.sock --pidfile run.pid
 	daemon=$(cat run.pid)
 	echo "$daemon" >>pids
 	listening "$front"
@@ -468,7 +468,7 @@ all_served()
 	assert_eq "$(ps -o sid= -p "$daemon" | tr -d ' ')" "$daemon"
 	all_served 3
 	# A second one fails in the foreground, and says why.
-	run -1 timeout 10 "$PROXYD" -D -c daemon.yaml
+	run -1 timeout 10 "$PROXYD" -D -c daemon.yaml --control other.sock
 	[[ $output == *"Address already in use"* || $output == *"$daemon"* ]]
 	alive "$daemon"
 	kill "$daemon"

@@ -32,7 +32,7 @@ write_config()
 	run -0 --separate-stderr "$PROXYD" --help
 	assert_eq "$stderr" ""
 	for option in -c --config -t -T -f -p --listen --forward --protocol --balance --demo -w --workers \
-		--loglevel --logformat --pidfile -D --daemon -V --version -h --help; do
+		--loglevel --logformat --control --pidfile -D --daemon -V --version -h --help; do
 		grep -qE -- "(^|[^-a-z])$option([^a-z]|$)" <<<"$output" || { echo "no $option" >&2 && false; }
 	done
 	run -0 "$PROXYD" -h
@@ -201,7 +201,7 @@ write_config()
 	spawn_proxyd --demo -w 1 </dev/null
 	wait_until "grep -q Ctrl-C proxyd.out" 5
 	mv proxyd.out first.out
-	spawn_proxyd --demo -w 1 </dev/null
+	PROXYD_CONTROL=second.sock spawn_proxyd --demo -w 1 </dev/null
 	wait_until "grep -q Ctrl-C proxyd.out" 5
 	first=$(sed -n 's/^ *web *\([^ ]*\).*/\1/p' first.out)
 	second=$(sed -n 's/^ *web *\([^ ]*\).*/\1/p' proxyd.out)

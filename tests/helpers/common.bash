@@ -142,19 +142,18 @@ end_everything()
 		all+=" $pid $(descendants "$pid")"
 	done <pids
 	for pid in $pids; do
-		[ "$pid" = "$PROXYD_PID" ] || kill -TERM "$pid" 2>/dev/null
+		[ "$pid" = "$PROXYD_PID" ] || kill -TERM "$pid" 2>/dev/null || true
 	done
-	if [ -n "$PROXYD_PID" ]; then
-		kill -TERM "$PROXYD_PID" 2>/dev/null
-		wait_until '! alive "$PROXYD_PID"' 1 2>/dev/null || kill -TERM "$PROXYD_PID" 2>/dev/null
+	if [ -n "$PROXYD_PID" ] && alive "$PROXYD_PID"; then
+		kill -TERM "$PROXYD_PID" 2>/dev/null || true
+		wait_until '! alive "$PROXYD_PID"' 1 2>/dev/null || kill -TERM "$PROXYD_PID" 2>/dev/null || true
 	fi
 	wait_until 'none_alive $pids' 1 2>/dev/null || true
 	for pid in $all $(processes_here); do
-		alive "$pid" && kill -KILL "$pid" 2>/dev/null
+		! alive "$pid" || kill -KILL "$pid" 2>/dev/null || true
 	done
 	# shellcheck disable=SC2086
-	wait $pids 2>/dev/null
-	return 0
+	[ -z "$pids" ] || wait $pids 2>/dev/null || true
 }
 
 none_alive()

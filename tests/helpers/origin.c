@@ -219,6 +219,27 @@ static void serve_fin_first(struct conn *conn)
 	drain(conn);
 }
 
+/* dribble TEXT: byte by byte, -d (1 ms) apart, then reads until the peer's end. */
+static void serve_dribble(struct conn *conn)
+{
+	for (const char *byte = argument; *byte != '\0'; byte++) {
+		if (!transmit(conn, byte, 1))
+			return;
+		sleep_ms(delay_ms > 0 ? delay_ms : 1);
+	}
+	drain(conn);
+}
+
+/* flap MS: an HTTP server that is well for that long, then answers 503 for that long, and so on. */
+static void serve_flap(struct conn *conn)
+{
+	bool well = now_ms() / parse_size(argument) % 2 == 0;
+	const char *answer = well ? "HTTP/1.1 200 OK\r\n\r\n" : "HTTP/1.1 503 Not Now\r\n\r\n";
+
+	transmit(conn, answer, strlen(answer));
+	drain(conn);
+}
+
 static const struct mode {
 	const char *name;
 	serve_fn *serve;
@@ -236,6 +257,8 @@ static const struct mode {
 	{ "reset-after", serve_reset_after },
 	{ "send-reset", serve_send_reset },
 	{ "fin-first", serve_fin_first },
+	{ "dribble", serve_dribble },
+	{ "flap", serve_flap },
 };
 
 static const struct mode *mode;

@@ -35,6 +35,7 @@ static const struct good {
 	{ "1.2.3.4.example:80", ADDRESS_BIND, ADDRESS_NAME, "1.2.3.4.example:80", "1.2.3.4.example",
 		80, 80 },
 	{ "unix:/a:1-2", ADDRESS_BIND, ADDRESS_UNIX, "unix:/a:1-2", "/a:1-2", 0, 0 },
+	{ "Unix:/A", ADDRESS_BIND, ADDRESS_UNIX, "unix:/A", "/A", 0, 0 },
 	{ "unix:/a", ADDRESS_SERVER, ADDRESS_UNIX, "unix:/a", "/a", 0, 0 },
 };
 
@@ -101,6 +102,7 @@ static const struct bad {
 		"neither an IP address nor" },
 	{ "unix:", ADDRESS_BIND, "absolute path" },
 	{ "unix:a", ADDRESS_BIND, "absolute path" },
+	{ "UNIX:80", ADDRESS_BIND, "absolute path" },
 	{ "unix:/01234567890123456789012345678901234567890123456789012345678901234567890123456789012345"
 	  "67890123456789012345678",
 		ADDRESS_BIND, "107 bytes" },

@@ -17,6 +17,7 @@
 
 #include "common/must.h"
 #include "common/shm.h"
+#include "conf/cidrs.h"
 #include "conf/conf.h"
 #include "conf/load.h"
 #include "conf/table.h"
@@ -344,6 +345,118 @@ static void test_apps(void **state)
 	conf_free(conf);
 }
 
+/* ------------------------------------------------------------------ checks, servers, limits */
+
+static void assert_bytes(const struct conf_bytes *bytes, const char *expected, size_t len)
+{
+	assert_int_equal(bytes->len, len);
+	assert_memory_equal(bytes->bytes, expected, len);
+}
+
+static void test_checks(void **state)
+{
+	struct conf *conf = load_good(
+		"defaults: {check: {type: http, inter: 3s, downinter: 9s}}\n"
+		"frontends: {a: {bind: ':80', backend: h}}\n"
+		"backends:\n"
+		"  h: {servers: {s: 'h:1'}, check: {http: {expect_status: '200, 301-302'}}}\n"
+		"  b: {servers: {s: 'h:1'},\n"
+		"    check: {type: send_expect, send: 'A\\0\\x00\\1012\\r', expect: \"\\\\n\\n\"}}\n"
+		"  n: {servers: {s: 'h:1'}, check: {}}\n");
+	const struct conf_check *http = &conf->backends[0].check;
+	const struct conf_check *bytes = &conf->backends[1].check;
+
+	(void)state;
+	assert_int_equal(http->type, CHECK_HTTP);
+	assert_int_equal(http->fastinter_ms, 3000);
+	assert_int_equal(http->downinter_ms, 9000);
+	assert_int_equal(http->spread_pct, 10);
+	assert_string_equal(http->http.method, "GET");
+	assert_string_equal(http->http.path, "/");
+	assert_string_equal(http->http.host, "");
+	assert_int_equal(http->http.nstatuses, 2);
+	assert_int_equal(http->http.statuses[0].first, 200);
+	assert_int_equal(http->http.statuses[0].last, 200);
+	assert_int_equal(http->http.statuses[1].first, 301);
+	assert_int_equal(http->http.statuses[1].last, 302);
+	assert_int_equal(bytes->type, CHECK_SEND_EXPECT);
+	assert_bytes(&bytes->send, "A\0\0A2\r", 6);
+	assert_bytes(&bytes->expect, "\n\n", 2);
+	assert_int_equal(conf->backends[2].check.type, CHECK_NONE);
+	conf_free(conf);
+}
+
+static void test_servers(void **state)
+{
+	struct conf *conf = load_good(
+		"defaults: {source: 10.0.0.9}\n"
+		"frontends: {a: {bind: ':80', backend: b}}\n"
+		"backends:\n"
+		"  b:\n"
+		"    on_down: close\n"
+		"    check: {type: tls}\n"
+		"    servers:\n"
+		"      a: {address: '10.0.0.1:1', check_address: '10.0.0.1:2', state: maint}\n"
+		"      b: {address: 'h:1', check_address: 'i:2', maxconn: 5, backup: true}\n"
+		"      c: h:1\n");
+	const struct conf_backend *b = &conf->backends[0];
+	char text[SOCKADDR_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(b->on_down, ON_DOWN_CLOSE);
+	assert_int_equal(b->timeouts.queue_ms, 5000);
+	assert_int_equal(b->passive.max_ejected_pct, 50);
+	assert_string_equal(sockaddr_format(&b->source, text, sizeof(text)), "10.0.0.9:0");
+	assert_true(b->servers[0].has_check_address);
+	assert_int_equal(b->servers[0].ncheck_addrs, 1);
+	assert_string_equal(
+		sockaddr_format(b->servers[0].check_addrs, text, sizeof(text)), "10.0.0.1:2");
+	assert_int_equal(b->servers[0].state, SERVER_MAINT);
+	assert_true(b->servers[1].has_check_address);
+	assert_int_equal(b->servers[1].ncheck_addrs, 0);
+	assert_string_equal(b->servers[1].check_address.host, "i");
+	assert_int_equal(b->servers[1].maxconn, 5);
+	assert_true(b->servers[1].backup);
+	assert_false(b->servers[2].has_check_address);
+	assert_int_equal(b->servers[2].state, SERVER_READY);
+	conf_free(conf);
+}
+
+static bool is_in(const struct cidrs *cidrs, const char *host)
+{
+	struct sockaddr_any addr;
+
+	assert_int_equal(sockaddr_from_literal(host, 1, &addr), 0);
+	return cidrs_match(cidrs, &addr);
+}
+
+static void test_limits(void **state)
+{
+	struct conf *conf = load_good(
+		"global: {maxconn: 7}\n"
+		"defaults: {allow: [10.0.0.0/8, '::1'], limits: {source_maxconn: 3, rate: 9}}\n"
+		"frontends:\n"
+		"  a: {bind: ':80', service: echo, deny: 10.6.0.0/16, limits: {rate: 8}}\n"
+		"  b: {bind: ':81', service: echo, allow: [], maxconn: 4}\n");
+	const struct conf_frontend *a = &conf->frontends[0], *b = &conf->frontends[1];
+
+	(void)state;
+	assert_int_equal(conf->global.maxconn, 7);
+	assert_true(is_in(a->allow, "10.6.1.2"));
+	assert_true(is_in(a->allow, "::1"));
+	assert_false(is_in(a->allow, "11.0.0.1"));
+	assert_true(is_in(a->deny, "10.6.1.2"));
+	assert_false(is_in(a->deny, "10.7.1.2"));
+	assert_int_equal(a->limits.source_maxconn, 3);
+	assert_int_equal(a->limits.source_rate, 0);
+	assert_int_equal(a->limits.rate, 8);
+	assert_int_equal(a->maxconn, 0);
+	assert_null(b->allow);
+	assert_null(b->deny);
+	assert_int_equal(b->maxconn, 4);
+	conf_free(conf);
+}
+
 /* ------------------------------------------------------------------ the quick forms */
 
 static void test_quick(void **state)
@@ -383,7 +496,8 @@ static void test_quick_bad(void **state)
 	assert_null(conf_load_quick(&quick, NULL, &errors));
 	assert_int_equal(errors.count, 3);
 	assert_string_equal(errors.lines[0],
-		"command line: `balance` is roundrobin | leastconn | random | first | source, not `best`");
+		"command line: `balance` is roundrobin | leastconn | random | first | source | maglev "
+		"| latency, not `best`");
 	assert_string_equal(errors.lines[1], "command line: `[::1]:99999`: a port is 1 to 65535");
 	assert_string_equal(errors.lines[2],
 		"command line: `nothing` has no port: an address is HOST:PORT, :PORT, [V6]:PORT or "
@@ -484,6 +598,37 @@ static void test_many_servers(void **state)
 	}
 }
 
+/* As long as lists of abusers are, and what is dumped of it is read again. */
+static void test_many_networks(void **state)
+{
+	struct conf *conf;
+	double start, took;
+	struct out out;
+	char *text;
+
+	(void)state;
+	out_open(&out);
+	fputs("frontends:\n  a:\n    bind: ':80'\n    service: echo\n    deny:\n", out.file);
+	for (unsigned i = 0; i < 100000; i++)
+		fprintf(out.file, "      - 10.%u.%u.0/30\n", i >> 8 & 255, i & 255);
+	out_close(&out);
+	start = seconds();
+	conf = load_good(out.text);
+	took = seconds() - start;
+	print_message("100,000 networks in %.0f ms\n", took * 1000);
+	assert_true(took < 3.0);
+	assert_int_equal(cidrs_count(conf->frontends[0].deny), 100000);
+	assert_true(is_in(conf->frontends[0].deny, "10.255.255.3"));
+	assert_false(is_in(conf->frontends[0].deny, "10.255.255.4"));
+	start = seconds();
+	text = dump(conf);
+	assert_dump_loads("networks", text);
+	assert_true(seconds() - start < 6.0);
+	conf_free(conf);
+	free(text);
+	free(out.text);
+}
+
 static void test_many_frontends(void **state)
 {
 	struct out out;
@@ -580,6 +725,28 @@ static void test_alias_bomb(void **state)
 	free(out.text);
 }
 
+/* A few lines of aliases that stand for four hundred million networks. */
+static void test_alias_networks(void **state)
+{
+	double start = seconds();
+	struct out out;
+	char *errors;
+
+	(void)state;
+	out_open(&out);
+	fputs("frontends:\n  f: {bind: ':1', service: echo, allow: &n [", out.file);
+	for (unsigned i = 0; i < 100000; i++)
+		fputs("10.0.0.0/8, ", out.file);
+	fputs("]}\n", out.file);
+	for (unsigned i = 2; i < 4000; i++)
+		fprintf(out.file, "  f%u: {bind: ':%u', service: echo, allow: *n}\n", i, i);
+	errors = load_bad(out_close(&out));
+	assert_string_equal(errors, "test:2:41: too many networks: there is room for 2000000\n");
+	assert_true(seconds() - start < 10.0);
+	free(errors);
+	free(out.text);
+}
+
 /* ------------------------------------------------------------------ the key table */
 
 static void assert_table(const struct conf_table *table)
@@ -591,8 +758,9 @@ static void assert_table(const struct conf_table *table)
 		assert_non_null(key->name);
 		assert_non_null(key->description);
 		assert_ptr_equal(table_find(table, key->name), key);
-		assert_int_equal(
-			key->type == CONF_WORD || key->type == CONF_SINK, key->words != NULL);
+		assert_int_equal(key->type == CONF_WORD || key->type == CONF_SINK ||
+				key->type == CONF_CHOICE,
+			key->words != NULL);
 		if (key->section != NULL)
 			assert_table(key->section);
 	}
@@ -608,6 +776,8 @@ static void test_names(void **state)
 {
 	(void)state;
 	assert_string_equal(conf_balance_name(BALANCE_SOURCE), "source");
+	assert_string_equal(conf_balance_name(BALANCE_MAGLEV), "maglev");
+	assert_string_equal(conf_balance_name(BALANCE_LATENCY), "latency");
 	assert_string_equal(conf_balance_name(BALANCE_ROUNDROBIN), "roundrobin");
 	assert_string_equal(conf_service_name(SERVICE_HTTP), "http");
 	assert_string_equal(conf_service_name(SERVICE_NONE), "none");
@@ -622,14 +792,19 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_overrides),
 		cmocka_unit_test(test_apps),
+		cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_servers),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_quick),
 		cmocka_unit_test(test_quick_bad),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_many_servers),
+		cmocka_unit_test(test_many_networks),
 		cmocka_unit_test(test_many_frontends),
 		cmocka_unit_test(test_many_errors),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_alias_bomb),
+		cmocka_unit_test(test_alias_networks),
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_names),
 	};

@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/counts.h"
 #include "common/clock.h"
+#include "common/counts.h"
 #include "common/shm.h"
 #include "common/sockaddr.h"
 #include "conf/conf.h"
@@ -36,7 +36,7 @@ static void parse(const char *text, struct control_line *line, const char **erro
 	static char buf[CONTROL_LINE_MAX + 1];
 
 	*error_r = NULL;
-	strcpy(buf, text);
+	snprintf(buf, sizeof(buf), "%s", text);
 	if (control_line_parse(buf, strlen(text), line, error_r) == 0)
 		assert_null(*error_r);
 	else
@@ -63,8 +63,7 @@ static void test_what_nobody_types_is_refused(void **state)
 {
 	static const char *const lines[] = { "", "   ", "--json", "st\aatus", "status\x7f",
 		"a b c d e f g h i j k l m n o p q",
-		"x --1 --2 --3 --4 --5 --6 --7 --8 --9 --10 "
-		"--11 --12 --13 --14 --15 --16 --17" };
+		"x --1 --2 --3 --4 --5 --6 --7 --8 --9 --a --b --c --d --e --f --g --h" };
 	char nul[] = "sta\0tus";
 	struct control_line line;
 	const char *error;
@@ -130,6 +129,8 @@ static const char config[] = "global: {workers: 2}\n"
 			     "backends:\n"
 			     "  back: {servers: {a: 127.0.0.1:3, b/c: 127.0.0.1:4}}\n";
 
+static struct conf *source_conf; /* of the one source that a test has */
+
 static struct view_source source_new(void)
 {
 	struct conf_errors errors = { 0 };
@@ -138,6 +139,7 @@ static struct view_source source_new(void)
 	const char *error;
 
 	assert_non_null(conf);
+	source_conf = conf;
 	source.shm = shm_create(64, &error);
 	assert_non_null(source.shm);
 	assert_int_equal(place_objects(conf, source.shm), 0);
@@ -147,7 +149,8 @@ static struct view_source source_new(void)
 static void source_free(struct view_source *source)
 {
 	shm_free(source->shm);
-	conf_free((struct conf *)(uintptr_t)source->conf);
+	conf_free(source_conf);
+	source->conf = source_conf = NULL;
 }
 
 /* What a command is answered with, in full; the caller frees it. */

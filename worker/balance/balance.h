@@ -1,8 +1,14 @@
 /* Which server of a backend takes the next connection. One balancer per backend and worker; what must
  * hold over all workers (whose turn it is, who has how many) lies in shared memory.
  *
- * A server can be chosen when its weight is over 0, it has an address, its health is not down and it is
- * not ejected (worker/balance/passive.h); when only ejections empty the backend, the ejected ones serve.
+ * A server can be chosen when the operator has it ready (shm_master()->admin: state, weight over 0), it has
+ * an address, its health is not down and it is not ejected (worker/balance/passive.h). Servers that are not
+ * backup serve first, then the backup ones. When ejections alone empty the backend the ejected ones serve,
+ * those that are not backup first: panic mode, seen in shm_shared_backend.panic and logged once by
+ * whichever worker notices.
+ *
+ * What the administrator or the checker changes is seen with the next epoch of the backend; ejections that
+ * run out and the steps of slowstart are seen by the clock.
  */
 #ifndef PROXYD_WORKER_BALANCE_BALANCE_H
 #define PROXYD_WORKER_BALANCE_BALANCE_H
@@ -16,7 +22,8 @@ struct balancer;
 struct conf_backend;
 struct shm;
 
-#define BALANCE_NOBODY    (-1)
+#define BALANCE_NOBODY    (-1) /* no server can be chosen */
+#define BALANCE_FULL      (-2) /* servers can be chosen, and all have as many relays as they may */
 #define BALANCE_TRIED_MAX 8
 
 struct balance_ask {
@@ -32,9 +39,14 @@ struct balance_ask {
 struct balancer *balancer_new(const struct conf_backend *conf, struct shm *shm, uint64_t seed);
 void balancer_free(struct balancer *balancer);
 
-/* The index of the chosen server in conf->servers, or BALANCE_NOBODY. The caller counts it as active
- * (shm_active_add) before it asks again. When every server that could be chosen was tried, one of
- * the tried ones is chosen again. */
+/* The index of the chosen server in conf->servers, BALANCE_NOBODY or BALANCE_FULL: test for < 0. When every
+ * server that could be chosen was tried, one of the tried ones is chosen again; backup servers do not
+ * stand in for full ones.
+ *
+ * Nothing is counted here. The caller makes it active before it asks again, with
+ *   shm_active_reserve(shm, slot, &(struct shm_count_id){ SHM_COUNT_SERVER, place }, maxconn)
+ * of shm_master()->admin[place].maxconn, and when another worker was faster asks again, with the same
+ * tried: that server is then seen to be full. */
 MUST_USE int balancer_pick(struct balancer *balancer, const struct balance_ask *ask);
 
 /* Why balancer_pick found nobody, for the log: "all 3 servers are down", "the backend has no server". */

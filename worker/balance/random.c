@@ -3,9 +3,9 @@
  */
 #include "worker/balance/algorithms.h"
 
-#define RANDOM_REDRAWS_MAX 16 /* to get past servers that were tried */
+#define RANDOM_REDRAWS_MAX 16 /* to get past servers that are unwanted */
 
-static uint64_t random_next(struct balancer *balancer)
+uint64_t balance_random_next(struct balancer *balancer)
 {
 	uint64_t x = balancer->random += 0x9e3779b97f4a7c15ULL;
 
@@ -16,26 +16,32 @@ static uint64_t random_next(struct balancer *balancer)
 
 static uint32_t random_draw(struct balancer *balancer)
 {
-	uint64_t point = (random_next(balancer) >> 32) * balance_weight_sum(balancer) >> 32;
+	uint64_t draw = balance_random_next(balancer) >> 32;
 
-	return balance_at_weight(balancer, (uint32_t)point);
+	if (balancer->equal_weights)
+		return (uint32_t)(draw * balancer->nusable >> 32);
+	return balance_at_weight(balancer, (uint32_t)(draw * balance_weight_sum(balancer) >> 32));
 }
 
-static uint32_t random_draw_untried(struct balancer *balancer, const struct balance_ask *ask)
+uint32_t balance_draw(struct balancer *balancer, const struct balance_ask *ask)
 {
 	uint32_t position = random_draw(balancer);
 
-	for (int i = 0; i < RANDOM_REDRAWS_MAX && balance_tried(balancer, ask, position); i++)
+	for (int i = 0; i < RANDOM_REDRAWS_MAX; i++) {
+		if (!balance_unwanted(balancer, ask, position))
+			return position;
 		position = random_draw(balancer);
-	return balance_untried_from(balancer, ask, position);
+	}
+	return balance_wanted_from(balancer, ask, position);
 }
 
-static uint32_t random_pick(struct balancer *balancer, const struct balance_ask *ask)
+uint32_t balance_draw_least_busy(
+	struct balancer *balancer, const struct balance_ask *ask, uint32_t draws)
 {
-	uint32_t best = random_draw_untried(balancer, ask);
+	uint32_t best = balance_draw(balancer, ask);
 
-	for (uint32_t draw = 1; draw < balancer->conf->random_draws; draw++) {
-		uint32_t position = random_draw_untried(balancer, ask);
+	for (uint32_t draw = 1; draw < draws; draw++) {
+		uint32_t position = balance_draw(balancer, ask);
 
 		if (balance_less_busy(balancer, position, best))
 			best = position;
@@ -43,4 +49,9 @@ static uint32_t random_pick(struct balancer *balancer, const struct balance_ask 
 	return best;
 }
 
-const struct balance_algorithm balance_random = { .pick = random_pick };
+static uint32_t random_pick(struct balancer *balancer, const struct balance_ask *ask)
+{
+	return balance_draw_least_busy(balancer, ask, balancer->conf->random_draws);
+}
+
+const struct balance_algorithm balance_random = { .pick = random_pick, .slowstart = true };

@@ -12,19 +12,16 @@
 #define ROUNDROBIN_SCHEDULE_MAX 4096
 #define ROUNDROBIN_WORK_MAX     (1U << 20) /* steps to make a schedule: about a millisecond */
 #define ROUNDROBIN_GOLDEN       0x9e3779b97f4a7c15ULL
-#define ROUNDROBIN_DRAWS_MAX    32 /* further turns to get past servers that were tried */
+#define ROUNDROBIN_DRAWS_MAX    32 /* further turns to get past servers that are unwanted */
 
+/* Weights change while it runs, so the longest schedule is what there is room for. */
 static void roundrobin_init(struct balancer *balancer)
 {
-	uint64_t sum = 0;
+	size_t nservers = balancer->conf->nservers;
 
-	for (size_t i = 0; i < balancer->conf->nservers; i++)
-		sum += balancer->conf->servers[i].weight;
-	if (sum > ROUNDROBIN_SCHEDULE_MAX)
-		sum = ROUNDROBIN_SCHEDULE_MAX;
-	balancer->schedule_max = (uint32_t)sum;
-	balancer->schedule = balance_alloc(sum, sizeof(*balancer->schedule));
-	balancer->currents = balance_alloc(balancer->conf->nservers, sizeof(*balancer->currents));
+	balancer->schedule_max = nservers > 1 ? ROUNDROBIN_SCHEDULE_MAX : 0;
+	balancer->schedule = balance_alloc(balancer->schedule_max, sizeof(*balancer->schedule));
+	balancer->currents = balance_alloc(nservers, sizeof(*balancer->currents));
 }
 
 static uint32_t roundrobin_gcd(uint32_t a, uint32_t b)
@@ -82,12 +79,10 @@ static uint32_t roundrobin_pick_scheduled(
 	uint32_t at = (uint32_t)(balance_turn(balancer) % length);
 	uint32_t chosen = schedule != NULL ? schedule[at] : at;
 
-	if (ask->ntried == 0)
-		return chosen;
 	for (uint32_t skipped = 0; skipped < length; skipped++) {
 		uint32_t position = schedule != NULL ? schedule[at] : at;
 
-		if (!balance_tried(balancer, ask, position)) {
+		if (!balance_unwanted(balancer, ask, position)) {
 			balance_turn_skip(balancer, skipped);
 			return position;
 		}
@@ -113,14 +108,17 @@ static uint32_t roundrobin_pick(struct balancer *balancer, const struct balance_
 	if (balancer->nschedule > 0)
 		return roundrobin_pick_scheduled(balancer, ask, balancer->nschedule);
 	position = roundrobin_pick_point(balancer);
-	for (int draw = 0; draw < ROUNDROBIN_DRAWS_MAX && balance_tried(balancer, ask, position);
-		draw++)
+	for (int draw = 0; draw < ROUNDROBIN_DRAWS_MAX; draw++) {
+		if (!balance_unwanted(balancer, ask, position))
+			return position;
 		position = roundrobin_pick_point(balancer);
-	return balance_untried_from(balancer, ask, position);
+	}
+	return balance_wanted_from(balancer, ask, position);
 }
 
 const struct balance_algorithm balance_roundrobin = {
 	.init = roundrobin_init,
 	.rebuild = roundrobin_rebuild,
 	.pick = roundrobin_pick,
+	.slowstart = true,
 };

@@ -2,6 +2,10 @@
  * from the client's address and its own name, and the highest, for its weight, wins. A server that leaves
  * moves only its own clients, one that comes takes its share evenly, and no state is needed: all workers,
  * and every machine with the same configuration, agree.
+ *
+ * Every pick looks at every server. A backend of more than SOURCE_RENDEZVOUS_MAX servers takes maglev's table
+ * instead, so that a pick costs the same for any number; a server that leaves may then move a few clients of
+ * others too. What counts is how many are configured: that one goes down must not change the method.
  */
 #include <math.h>
 #include <string.h>
@@ -9,10 +13,16 @@
 
 #include "worker/balance/algorithms.h"
 
+#define SOURCE_RENDEZVOUS_MAX 64
+
 static void source_init(struct balancer *balancer)
 {
 	const struct conf_backend *conf = balancer->conf;
 
+	if (conf->nservers > SOURCE_RENDEZVOUS_MAX) {
+		balancer->maglev = maglev_new(conf);
+		return;
+	}
 	balancer->name_hashes = balance_alloc(conf->nservers, sizeof(*balancer->name_hashes));
 	for (size_t i = 0; i < conf->nservers; i++)
 		balancer->name_hashes[i] =
@@ -41,7 +51,7 @@ static uint32_t source_pick_equal(
 
 		if (best != UINT32_MAX && draw <= best_draw)
 			continue;
-		if (balance_tried(balancer, ask, i))
+		if (balance_unwanted(balancer, ask, i))
 			continue;
 		best = i;
 		best_draw = draw;
@@ -63,7 +73,7 @@ static uint32_t source_pick_weighted(
 		double weight = balancer->usable[i].weight;
 		double cost;
 
-		if (1.0 - u >= best_cost * weight || balance_tried(balancer, ask, i))
+		if (1.0 - u >= best_cost * weight || balance_unwanted(balancer, ask, i))
 			continue;
 		cost = -log(u) / weight;
 		if (cost < best_cost) {
@@ -74,6 +84,14 @@ static uint32_t source_pick_weighted(
 	return best;
 }
 
+/* UINT32_MAX when all are unwanted. */
+static uint32_t source_pick_rendezvous(
+	const struct balancer *balancer, const struct balance_ask *ask, uint64_t client)
+{
+	return balancer->equal_weights ? source_pick_equal(balancer, ask, client)
+				       : source_pick_weighted(balancer, ask, client);
+}
+
 static uint32_t source_pick(struct balancer *balancer, const struct balance_ask *ask)
 {
 	struct balance_ask again = *ask;
@@ -81,15 +99,27 @@ static uint32_t source_pick(struct balancer *balancer, const struct balance_ask 
 	uint64_t client;
 
 	if (ask->source_bytes == 0)
-		return balance_untried_from(
+		return balance_wanted_from(
 			balancer, ask, (uint32_t)(balance_turn(balancer) % balancer->nusable));
 	client = XXH3_64bits(ask->source, ask->source_bytes);
-	do {
-		position = balancer->equal_weights ? source_pick_equal(balancer, &again, client)
-						   : source_pick_weighted(balancer, &again, client);
-		again.ntried = 0; /* all were tried: the first choice again */
-	} while (position == UINT32_MAX);
-	return position;
+	if (balancer->maglev != NULL)
+		return maglev_pick(balancer, ask, client);
+	position = source_pick_rendezvous(balancer, ask, client);
+	if (position != UINT32_MAX)
+		return position;
+	again.ntried = 0; /* all were tried, or are full: the first choice again */
+	position = source_pick_rendezvous(balancer, &again, client);
+	return position != UINT32_MAX ? position : 0;
 }
 
-const struct balance_algorithm balance_source = { .init = source_init, .pick = source_pick };
+static void source_rebuild(struct balancer *balancer)
+{
+	if (balancer->maglev != NULL)
+		maglev_rebuild(balancer);
+}
+
+const struct balance_algorithm balance_source = {
+	.init = source_init,
+	.rebuild = source_rebuild,
+	.pick = source_pick,
+};

@@ -14,7 +14,7 @@
 #include "conf/conf.h"
 #include "worker/checker/check.h"
 
-#define CHECKER_UNDER_WAY_MAX 1024
+#define CHECKER_UNDER_WAY_MAX 4096
 #define CHECKER_FDS_OTHER     32 /* log, channel, loop, and room to spare */
 
 struct checker {

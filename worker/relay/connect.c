@@ -8,10 +8,16 @@
 
 #include "common/clock.h"
 #include "common/connect.h"
+#include "common/counts.h"
 #include "common/histogram.h"
 #include "common/log.h"
 #include "worker/balance/passive.h"
+#include "worker/balance/retry.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/queue.h"
+
+/* How often a server that became full between the choice and the reservation is chosen anew, before queueing. */
+#define CONNECT_RACES_MAX 3
 
 static void connect_begin(struct relay *relay);
 
@@ -47,40 +53,74 @@ static void connect_chosen(struct relay *relay, int server)
 
 	relay->chosen = &relay->backend->servers[server];
 	relay->addrs_tried = 0;
-	relay_count_server(relay, 1);
 	record_change_begin(record);
 	record->server = relay->chosen->place;
 	if (record->wait_ms == RECORD_NEVER)
 		record->wait_ms = (uint32_t)(clock_now_ms() - record->accepted_ms);
 	record_change_end(record);
-}
-
-void relay_choose(struct relay *relay)
-{
-	struct relays *relays = relay->relays;
-	struct balancer *balancer = relays->balancers[relay->backend - relays->conf->backends];
-	struct balance_ask ask = {
-		.source = relay->record->client_addr,
-		.source_bytes = relay->record->client_family == AF_INET ? 4
-			: relay->record->client_family == AF_INET6      ? 16
-									: 0,
-		.tried = relay->tried,
-		.ntried = relay->ntried,
-		.now_ms = clock_coarse_ms(),
-	};
-	int server = balancer_pick(balancer, &ask);
-
-	if (server == BALANCE_NOBODY) {
-		connect_nobody(relay, balancer);
-		return;
-	}
-	connect_chosen(relay, server);
 	if (connect_was_tried(relay, (uint32_t)server)) {
 		relay->since_ms = clock_now_ms();
 		relay_set_state(relay, RELAY_CHOOSING); /* its timer goes on with connect_begin */
 		return;
 	}
 	connect_begin(relay);
+}
+
+int relay_pick(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	const struct balance_ask ask = {
+		.source = relay->record->client_addr,
+		.source_bytes = relay->record->client_family == AF_INET ? 4
+			: relay->record->client_family == AF_INET6      ? 16
+									: 0,
+		.tried = relay->tried,
+		.ntried = relay->ntried,
+		.now_ms = clock_now_ms(),
+	};
+
+	return balancer_pick(relays->balancers[relay->backend - relays->conf->backends], &ask);
+}
+
+bool relay_take_server(struct relay *relay, int server)
+{
+	struct relays *relays = relay->relays;
+	struct shm_count_id id = { SHM_COUNT_SERVER, 0 };
+	uint32_t maxconn;
+
+	if (server == BALANCE_NOBODY) {
+		connect_nobody(relay, relays->balancers[relay->backend - relays->conf->backends]);
+		return true;
+	}
+	id.place = relay->backend->servers[server].place;
+	maxconn = atomic_load_explicit(
+		&shm_master(relays->shm)->admin[id.place].maxconn, memory_order_relaxed);
+	if (!shm_active_reserve(relays->shm, relays->slot_number, &id, maxconn))
+		return false;
+	if (relay_state(relay) == RELAY_QUEUED) {
+		queue_leave(relay);
+		relay_set_state(relay, RELAY_CHOOSING);
+	}
+	connect_chosen(relay, server);
+	return true;
+}
+
+void relay_choose(struct relay *relay)
+{
+	int server = BALANCE_FULL;
+
+	if (queue_is_waited_for(relay->relays, relay->backend)) {
+		queue_join(relay);
+		return;
+	}
+	for (int i = 0; i < CONNECT_RACES_MAX; i++) {
+		server = relay_pick(relay);
+		if (server == BALANCE_FULL)
+			break;
+		if (relay_take_server(relay, server))
+			return;
+	}
+	queue_join(relay);
 }
 
 /* ------------------------------------------------------------------ it worked */
@@ -103,7 +143,6 @@ static void connect_done(struct relay *relay)
 
 	if (atomic_load_explicit(&shared->last_addr, memory_order_relaxed) != record->address)
 		atomic_store_explicit(&shared->last_addr, record->address, memory_order_relaxed);
-	passive_worked(relay->backend, relays->shm, connect_server_index(relay));
 	shm_count(&relays->slot->servers[relay->chosen->place].total, 1);
 	histogram_record(&relays->slot->connect[relay->backend->place], took_us);
 	record->connect_ms = (uint32_t)(took_us / 1000);
@@ -115,6 +154,19 @@ static void connect_done(struct relay *relay)
 
 /* ------------------------------------------------------------------ it did not */
 
+/* A connect failed, or the server reset it before it answered. */
+void relay_server_failed(struct relay *relay, int error)
+{
+	struct shm *shm = relay->relays->shm;
+	uint32_t place = relay->chosen->place;
+
+	if (passive_failed(relay->backend, shm, connect_server_index(relay), clock_now_ms()))
+		log_server(LOG_LEVEL_WARN, relay->backend->name, relay->chosen->name,
+			shm_shared(shm)->servers[place].active,
+			"is not chosen for a while, %u connections failed: %s",
+			relay->backend->passive.max_fails, strerror(error));
+}
+
 static void connect_count_failed(struct relay *relay, int error)
 {
 	struct relays *relays = relay->relays;
@@ -124,15 +176,11 @@ static void connect_count_failed(struct relay *relay, int error)
 	shm_count(&relays->slot->servers[place].failed, 1);
 	relay_log_debug(
 		relay, "%s/%s: %s", relay->backend->name, relay->chosen->name, strerror(error));
-	if (passive_failed(relay->backend, relays->shm, server, clock_now_ms()))
-		log_server(LOG_LEVEL_WARN, relay->backend->name, relay->chosen->name,
-			shm_shared(relays->shm)->servers[place].active,
-			"is not chosen for %u ms, %u connects failed: %s",
-			relay->backend->passive.eject_ms, relay->backend->passive.max_fails,
-			strerror(error));
+	relay_server_failed(relay, error);
 	if (!connect_was_tried(relay, server) && relay->ntried < BALANCE_TRIED_MAX)
 		relay->tried[relay->ntried++] = server;
 	relay_count_server(relay, -1);
+	queue_look(relays, relay->backend);
 	relay->chosen = NULL;
 }
 
@@ -153,6 +201,7 @@ static void connect_give_up(struct relay *relay, int error)
 /* All addresses of the chosen server failed: another server, or the end. */
 static void connect_server_failed(struct relay *relay, int error)
 {
+	struct relays *relays = relay->relays;
 	static struct log_rate rate;
 
 	if (connect_error_is_ours(error)) {
@@ -165,7 +214,8 @@ static void connect_server_failed(struct relay *relay, int error)
 		return;
 	}
 	connect_count_failed(relay, error);
-	if (relay->record->retries >= relay->backend->retries) {
+	if (relay->record->retries >= relay->backend->retries ||
+		!retry_allowed(relays->shm, relay->backend)) {
 		connect_give_up(relay, error);
 		return;
 	}
@@ -174,6 +224,19 @@ static void connect_server_failed(struct relay *relay, int error)
 }
 
 /* ------------------------------------------------------------------ one address */
+
+/* From the backend's source address, where it has one of the server's family. The port is chosen by connect, so that
+ * one port serves towards many servers. */
+static int connect_bind(int fd, const struct sockaddr_any *source, const struct sockaddr_any *to)
+{
+	const int one = 1;
+
+	if (source->len == 0 || source->u.sa.sa_family != to->u.sa.sa_family)
+		return 0;
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) < 0)
+		return -1;
+	return bind(fd, &source->u.sa, source->len);
+}
 
 /* Returns 0 when it is under way or done, else an errno. */
 static int connect_address(struct relay *relay, const struct sockaddr_any *addr, bool *done_r)
@@ -188,9 +251,13 @@ static int connect_address(struct relay *relay, const struct sockaddr_any *addr,
 		return errno;
 	if (!is_unix && relay->frontend->tcp.nodelay)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	*done_r = connect(fd, &addr->u.sa, addr->len) == 0;
-	if (!*done_r && errno != EINPROGRESS)
+	if (connect_bind(fd, &relay->backend->source, addr) < 0) {
 		error = errno;
+	} else {
+		*done_r = connect(fd, &addr->u.sa, addr->len) == 0;
+		if (!*done_r && errno != EINPROGRESS)
+			error = errno;
+	}
 	if (error != 0) {
 		close(fd);
 		return error;

@@ -34,6 +34,9 @@ struct relay {
 	const struct conf_backend *backend; /* NULL for a service */
 	const struct conf_server *chosen;   /* NULL before one is chosen */
 	const struct service *service;      /* NULL for a relay with a backend */
+	TAILQ_ENTRY(relay) waiting;         /* in its backend's queue */
+	uint64_t queued_us;                 /* since when it waits there */
+	uint64_t source_key;                /* admit_client's; 0: not counted */
 	uint64_t since_ms;                  /* of the connect, or of lingering */
 	uint64_t connect_us;                /* when the connect began */
 	uint32_t tried[BALANCE_TRIED_MAX];  /* servers whose connect failed */
@@ -57,7 +60,9 @@ struct relays {
 	struct pump_tools tools;
 	char *answer; /* what a service answers with; SERVE_ANSWER_BYTES */
 	struct balancer **balancers;
-	struct sink *access_log; /* borrowed; NULL when off */
+	struct queues *queues;
+	struct down_watch *down_watch; /* NULL: no backend wants it */
+	struct sink *access_log;       /* borrowed; NULL when off */
 	struct relay *slab;
 	uint32_t slab_size;
 	uint32_t slab_used; /* from there on never touched */
@@ -97,8 +102,17 @@ void relay_reset_to(struct relay *relay, struct stream *side, enum close_reason 
 /* Everything that can be done now, by state; the callbacks of both sockets and the run queue come here. */
 void relay_run(struct relay *relay);
 
-/* connect.c: choose a server and connect to it; on_server_event while connecting. */
+/* connect.c: choose a server and connect to it, or wait in the queue for one; on_server_event while
+ * connecting. */
 void relay_choose(struct relay *relay);
+
+/* For whoever waits: the server it would get now, or BALANCE_NOBODY or BALANCE_FULL; and to take it, out of the
+ * queue, unless it just became full (false). BALANCE_NOBODY ends the relay. */
+MUST_USE int relay_pick(struct relay *relay);
+MUST_USE bool relay_take_server(struct relay *relay, int server);
+
+/* For passive health: it failed to connect, or was reset before it answered. */
+void relay_server_failed(struct relay *relay, int error);
 void relay_connect_event(struct relay *relay, short what);
 void relay_connect_timeout(struct relay *relay);
 

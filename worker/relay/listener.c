@@ -18,11 +18,13 @@
 #include "common/log.h"
 #include "common/sockaddr.h"
 #include "conf/conf.h"
+#include "worker/relay/admit.h"
 #include "worker/relay/relay.h"
 
 #define LISTENER_BUDGET 64 /* connections in one turn */
 
 static const struct timeval rest_time = { 0, 100000 };
+static const struct timeval look_time = { 0, 10000 };
 
 struct listener {
 	LIST_ENTRY(listener) link;
@@ -30,6 +32,7 @@ struct listener {
 	uint32_t id;
 	int fd; /* owned */
 	uint16_t port;
+	bool paused; /* its frontend has its maxconn or rate: looked at again in a moment */
 	const struct conf_frontend *frontend;
 	struct listeners *listeners;
 };
@@ -39,6 +42,7 @@ struct listeners {
 	unsigned count;
 	bool resting;
 	struct event rest; /* ends the rest */
+	struct event look; /* pending while a listener is paused */
 	struct event_base *base;
 	struct relays *relays;
 };
@@ -51,8 +55,39 @@ static void listeners_resume(struct listeners *listeners)
 		return;
 	listeners->resting = false;
 	event_del(&listeners->rest);
-	LIST_FOREACH(listener, &listeners->all, link)
-		event_add(&listener->event, NULL);
+	LIST_FOREACH(listener, &listeners->all, link) {
+		if (!listener->paused)
+			event_add(&listener->event, NULL);
+	}
+}
+
+/* A relay of the frontend may end in any worker, a second ends by itself: so this one looks. */
+static void listener_pause(struct listener *listener)
+{
+	struct listeners *listeners = listener->listeners;
+
+	if (listener->paused)
+		return;
+	listener->paused = true;
+	event_del(&listener->event);
+	if (!event_pending(&listeners->look, EV_TIMEOUT, NULL))
+		event_add(&listeners->look, &look_time);
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct listeners *listeners = arg;
+	struct listener *listener;
+
+	(void)fd;
+	(void)what;
+	LIST_FOREACH(listener, &listeners->all, link) {
+		if (!listener->paused)
+			continue;
+		listener->paused = false;
+		if (!listeners->resting)
+			event_add(&listener->event, NULL);
+	}
 }
 
 /* All of them: what one lacks, the others lack too. */
@@ -97,6 +132,7 @@ struct listeners *listeners_new(struct event_base *base, struct relays *relays)
 	listeners->relays = relays;
 	LIST_INIT(&listeners->all);
 	event_assign(&listeners->rest, base, -1, 0, on_rest_over, listeners);
+	event_assign(&listeners->look, base, -1, 0, on_look, listeners);
 	relays_on_room(relays, on_room, listeners);
 	return listeners;
 }
@@ -163,10 +199,18 @@ static bool listener_accept(struct listener *listener)
 		.client = &client,
 	};
 
+	if (!admit_reserve(listener->listeners->relays, listener->frontend)) {
+		listener_pause(listener);
+		return false;
+	}
 	accepted.fd =
 		accept4(listener->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (accepted.fd < 0)
-		return listener_failed(listener, errno);
+	if (accepted.fd < 0) {
+		int error = errno;
+
+		admit_return(listener->listeners->relays, listener->frontend);
+		return listener_failed(listener, error);
+	}
 	sockaddr_from_kernel((struct sockaddr *)&from, len, &client);
 	relay_accept(listener->listeners->relays, &accepted);
 	return true;
@@ -275,6 +319,7 @@ void listeners_free(struct listeners *listeners)
 	LIST_FOREACH_SAFE(listener, &listeners->all, link, next)
 	listener_close(listener);
 	event_del(&listeners->rest);
+	event_del(&listeners->look);
 	free(listeners);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/child.h"
@@ -15,13 +16,18 @@
 #include "common/counts.h"
 #include "common/log.h"
 #include "common/sink.h"
+#include "worker/balance/retry.h"
 #include "worker/relay/access_log.h"
+#include "worker/relay/admit.h"
+#include "worker/relay/down.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/queue.h"
 
 /* Next to the relays' own: channel, epoll, log, clock, a few of the C library's. */
 #define RELAYS_RESERVED_FDS 16
+#define CONNECT_FRESH_MS    100
 #define RELAYS_MOST_PIPES   128
-#define RELAY_ID_SLOT_SHIFT 48
+#define RELAY_ID_SLOT_SHIFT 45 /* with SHM_SLOTS below 2^8 an id stays exact in JSON: under 2^53 */
 
 static const struct {
 	const char *letters;
@@ -159,6 +165,8 @@ struct relays *relays_new(struct event_base *base, const struct child *child)
 	TAILQ_INIT(&relays->run);
 	TAILQ_INIT(&relays->ended);
 	relays_make_balancers(relays);
+	relays->queues = queues_new(relays);
+	relays->down_watch = down_watch_new(relays);
 	relays_reserve_fds(relays, 0);
 	return relays;
 }
@@ -168,6 +176,8 @@ void relays_free(struct relays *relays)
 	for (size_t i = 0; i < relays->conf->nbackends; i++)
 		balancer_free(relays->balancers[i]);
 	free(relays->balancers);
+	queues_free(relays->queues);
+	down_watch_free(relays->down_watch);
 	wheel_free(relays->wheel);
 	pipes_free(relays->tools.pipes);
 	munmap(relays->tools.scratch, PUMP_SCRATCH_BYTES);
@@ -235,20 +245,6 @@ void relay_count_server(struct relay *relay, int delta)
 	shm_active_add(relay->relays->shm, relay->relays->slot_number, &id, delta);
 }
 
-static void relay_count_active(struct relay *relay, int delta)
-{
-	static const struct shm_count_id daemon_id = { SHM_COUNT_DAEMON, 0 };
-	const struct shm_count_id id = { SHM_COUNT_FRONTEND, relay->frontend->place };
-	struct relays *relays = relay->relays;
-
-	relays->active += (uint32_t)delta;
-	shm_active_add(relays->shm, relays->slot_number, &daemon_id, delta);
-	shm_active_add(relays->shm, relays->slot_number, &id, delta);
-	if (relay->backend != NULL)
-		shm_count(&relays->slot->backends[relay->backend->place].active,
-			(uint64_t)(int64_t)delta);
-}
-
 static void relay_write_record(struct relay *relay, const struct sockaddr_any *client)
 {
 	struct relay_record *record = relay->record;
@@ -273,6 +269,8 @@ static void relay_write_record(struct relay *relay, const struct sockaddr_any *c
 	record->client_family = len == 4 ? AF_INET : (uint8_t)client->u.sa.sa_family;
 	record->client_port = sockaddr_port(client);
 	memcpy(record->client_addr, host, len);
+	if (relay->source_key != 0)
+		record->flags |= RECORD_SOURCE_COUNTED;
 	record->client_timeout_ms = relay->frontend->timeouts.client_ms;
 	if (relay->backend != NULL)
 		record->server_timeout_ms = relay->backend->timeouts.server_ms;
@@ -286,32 +284,59 @@ static void relay_start(struct relay *relay)
 		relay_serve(relay);
 		return;
 	}
+	retry_count(relay->relays->shm, relay->backend);
 	relay_choose(relay);
+}
+
+/* Not let in, or no room after all. A reset tells the client that it was no regular end. */
+static void relay_refuse(struct relays *relays, const struct relay_accepted *accepted)
+{
+	const struct linger at_once = { 1, 0 };
+
+	setsockopt(accepted->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(accepted->fd);
+	admit_release(relays, accepted->frontend);
+}
+
+static void relay_begin(
+	struct relay *relay, const struct relay_accepted *accepted, uint64_t source_key)
+{
+	relay_clear(relay);
+	relay->frontend = accepted->frontend;
+	relay->backend = accepted->frontend->backend;
+	relay->local_port = accepted->local_port;
+	relay->source_key = source_key;
+	if (relay->backend == NULL)
+		relay->service = service_find(accepted->frontend->service);
+	relay_write_record(relay, accepted->client);
+	relay->relays->active++;
+	if (relay->backend != NULL)
+		shm_count(&relay->relays->slot->backends[relay->backend->place].active, 1);
 }
 
 void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 {
 	static struct log_rate rate;
-	struct relay *relay = relay_take(relays);
+	struct shm_frontend_counters *counters =
+		&relays->slot->frontends[accepted->frontend->place];
 	uint8_t flags = STREAM_WRITABLE;
+	struct relay *relay;
+	uint64_t key;
 
 	shm_count(&relays->slot->accepted, 1);
-	shm_count(&relays->slot->frontends[accepted->frontend->place].total, 1);
-	if (relay == NULL) {
-		shm_count(&relays->slot->frontends[accepted->frontend->place]
-				   .refused[REFUSED_RESOURCE],
-			1);
-		close(accepted->fd);
+	shm_count(&counters->total, 1);
+	if (!admit_client(relays, accepted->frontend, accepted->client, &key)) {
+		relay_refuse(relays, accepted);
 		return;
 	}
-	relay_clear(relay);
-	relay->frontend = accepted->frontend;
-	relay->backend = accepted->frontend->backend;
-	relay->local_port = accepted->local_port;
-	if (relay->backend == NULL)
-		relay->service = service_find(accepted->frontend->service);
-	relay_write_record(relay, accepted->client);
-	relay_count_active(relay, 1);
+	relay = relay_take(relays);
+	if (relay == NULL) {
+		shm_count(&counters->refused[REFUSED_RESOURCE], 1);
+		admit_leave(relays, key);
+		relay_refuse(relays, accepted);
+		return;
+	}
+	relay_begin(relay, accepted, key);
 	if (sockaddr_is_unix(accepted->client))
 		flags |= STREAM_UNIX;
 	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) <
@@ -358,7 +383,8 @@ static void relay_unqueue(struct relay *relay)
 /* A side whose data did not all arrive must not look as if it had ended well. */
 static void relay_close_streams(struct relay *relay, enum close_reason why)
 {
-	bool reset = why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET;
+	bool reset =
+		why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET || why == CLOSE_SERVER_DOWN;
 	bool up_cut = why != CLOSE_NORMAL && (relay->client.flags & STREAM_READABLE);
 	bool down_cut = why != CLOSE_NORMAL && (relay->server.flags & STREAM_READABLE);
 
@@ -396,10 +422,18 @@ void relay_close(struct relay *relay, enum close_reason why)
 	relay_close_streams(relay, why);
 	pump_end(&relay->up, &relays->tools);
 	pump_end(&relay->down, &relays->tools);
-	if (relay->chosen != NULL)
+	if (relay_state(relay) == RELAY_QUEUED)
+		queue_leave(relay);
+	if (relay->chosen != NULL) {
 		relay_count_server(relay, -1);
+		queue_look(relays, relay->backend);
+	}
 	relay_count_failed(relay, why);
-	relay_count_active(relay, -1);
+	relays->active--;
+	if (relay->backend != NULL)
+		shm_count(&relays->slot->backends[relay->backend->place].active, UINT64_MAX);
+	admit_leave(relays, relay->source_key);
+	admit_release(relays, relay->frontend);
 	wheel_del(relays->wheel, &relay->timer);
 	relay_unqueue(relay);
 	relay->record->state = RELAY_CLOSING;
@@ -407,18 +441,24 @@ void relay_close(struct relay *relay, enum close_reason why)
 }
 
 /* While there is no server the client may talk, and even end its side: all that is read later. Only when it
- * reset the connection there is nobody left to connect for. */
+ * reset the connection there is nobody left to connect for. A connect that has just begun is not worth the question:
+ * its client's first bytes come now. */
 static void relay_look_for_client(struct relay *relay)
 {
-	char byte;
+	enum relay_state state = relay_state(relay);
 
-	if ((relay->client.flags & STREAM_READABLE) &&
-		stream_peek(&relay->client, &byte, 1) == STREAM_BROKEN)
-		relay_close(relay, CLOSE_CLIENT_GONE);
+	if (state == RELAY_CONNECTING && clock_coarse_ms() - relay->since_ms < CONNECT_FRESH_MS)
+		return;
+	if (stream_ended(&relay->client) && (relay->client.flags & STREAM_RESET))
+		relay_close(relay,
+			state == RELAY_QUEUED ? CLOSE_CLIENT_GONE_QUEUED : CLOSE_CLIENT_GONE);
 }
 
 void relay_run(struct relay *relay)
 {
+	/* A turn with many busy relays on a busy machine is long, but not hung: a beat for each of them. */
+	atomic_store_explicit(
+		&relay->relays->slot->heartbeat_ms, clock_coarse_ms(), memory_order_relaxed);
 	switch (relay_state(relay)) {
 	case RELAY_RELAYING:
 		relay_turn(relay);
@@ -430,6 +470,7 @@ void relay_run(struct relay *relay)
 		relay_linger(relay);
 		break;
 	case RELAY_CHOOSING:
+	case RELAY_QUEUED:
 	case RELAY_CONNECTING:
 		relay_look_for_client(relay);
 		break;
@@ -494,6 +535,7 @@ static void relays_free_ended(struct relays *relays)
 bool relays_turn_end(struct relays *relays)
 {
 	relays_run_queued(relays);
+	queues_turn(relays->queues);
 	relays_free_ended(relays);
 	if (relays->access_log != NULL)
 		sink_flush(relays->access_log);

@@ -26,7 +26,7 @@ enum close_reason {
 struct relays *relays_new(struct event_base *base, const struct child *child);
 void relays_free(struct relays *relays);
 
-/* A connection was accepted. Takes fd over (non-blocking); local_port is the listener's. Never fails towards
+/* A connection was accepted, for which admit_reserve had taken a place. Takes fd over (non-blocking); local_port is the listener's. Never fails towards
  * the caller: what cannot be relayed is closed, counted and logged. */
 struct relay_accepted {
 	int fd;

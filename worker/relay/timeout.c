@@ -36,6 +36,9 @@ static uint64_t timeout_deadline_ms(const struct relay *relay)
 	switch (relay_state(relay)) {
 	case RELAY_CHOOSING:
 		return relay->chosen != NULL ? relay->since_ms + CHOOSE_AGAIN_MS : 0;
+	case RELAY_QUEUED:
+		span = relay->backend->timeouts.queue_ms;
+		return span != 0 ? relay->since_ms + span : 0;
 	case RELAY_CONNECTING:
 		span = relay->backend->timeouts.connect_ms;
 		return span != 0 ? relay->since_ms + span : 0;
@@ -104,6 +107,9 @@ void on_relay_timer(struct wheel_entry *entry, uint64_t now_ms)
 	case RELAY_CHOOSING:
 	case RELAY_CONNECTING:
 		relay_connect_timeout(relay);
+		break;
+	case RELAY_QUEUED:
+		relay_close(relay, CLOSE_QUEUE_TIMEOUT);
 		break;
 	case RELAY_RELAYING:
 		relay_close(relay, timeout_reason(relay));

@@ -1,10 +1,16 @@
 /* A relay at work: both directions are run, and what their ends mean is decided here.
  */
+#include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 
 #include "common/clock.h"
+#include "worker/balance/passive.h"
 #include "worker/relay/impl.h"
+
+/* A reset before the answer speaks against a server that was asked something; after more than this it was given
+ * something, and many programs end an upload with a reset. */
+#define TURN_REQUEST_BYTES 65536
 
 static enum pump_result turn_up(struct relay *relay)
 {
@@ -33,6 +39,10 @@ static enum pump_result turn_down(struct relay *relay)
 	uint64_t moved = record->bytes_out - before;
 
 	if (moved > 0) {
+		if (before == 0)
+			passive_worked(relay->backend, relays->shm,
+				(uint32_t)(relay->chosen - relay->backend->servers),
+				clock_now_ms());
 		relay_touch(relay);
 		shm_count(&relays->slot->frontends[record->frontend].bytes_out, moved);
 		shm_count(&relays->slot->servers[record->server].bytes_out, moved);
@@ -118,6 +128,9 @@ static bool linger_done(struct relay *relay, const struct stream *side)
 
 void relay_reset_to(struct relay *relay, struct stream *side, enum close_reason why)
 {
+	if (why == CLOSE_SERVER_RESET && relay->record->bytes_out == 0 &&
+		relay->record->bytes_in <= TURN_REQUEST_BYTES)
+		relay_server_failed(relay, ECONNRESET);
 	relay->since_ms = clock_now_ms();
 	relay->why = (uint8_t)why;
 	stream_abort(side == &relay->client ? &relay->server : &relay->client);
