@@ -12,9 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/counts.h"
 #include "common/channel.h"
 #include "common/clock.h"
+#include "common/counts.h"
 #include "common/log.h"
 #include "master/handover.h"
 

@@ -289,6 +289,26 @@ count_for_a_second()
 	assert_between "$changes" 0 13 "changes in 5 s"
 }
 
+@test "flapping at 10 Hz: no client fails that another server could serve" {
+	local other
+	other=$(free_port)
+	origin s1 "127.0.0.1:$back" blink 50
+	origin s2 "127.0.0.1:$other" answer steady
+	expect_log 'back'
+	start_proxyd <<-END
+	global: {workers: 2}
+	frontends:
+	  front: {bind: "127.0.0.1:$front", backend: back}
+	backends:
+	  back:
+	    check: {type: tcp, inter: 100ms, fall: 2, rise: 2}
+	    servers: {s1: "127.0.0.1:$back", s2: "127.0.0.1:$other"}
+	END
+	run -0 client "127.0.0.1:$front" rate 100 5
+	echo "$output"
+	assert_eq "$(jq .ok <<<"$output")" 500
+}
+
 allocations()
 {
 	od -An -t u8 -N 8 "$(role_pids checker).count"
@@ -325,6 +345,26 @@ allocations()
 	# Each within the first interval: as many different servers as there are.
 	first=$(head -n 5000 asked | cut -d '|' -f 2 | sort -u | wc -l)
 	assert_between "$first" 4900 5000 "servers among the first 5000 checks"
+}
+
+@test "more servers that hang than there are fds: they take turns" {
+	local i
+	origin s1 "0.0.0.0:$back" hold
+	cat >many.yaml <<-END
+	global: {workers: 1}
+	frontends:
+	  front: {bind: "127.0.0.1:$front", backend: back}
+	backends:
+	  back:
+	    check: {type: http, inter: 1s, downinter: 1m, timeout: 300ms}
+	    servers:
+	END
+	for ((i = 0; i < 300; i++)); do
+		printf '      s%d: 127.2.%d.%d:%d\n' $i $((i / 250)) $((i % 250 + 1)) "$back"
+	done >>many.yaml
+	PROXYD_WRAP="prlimit --nofile=128:128" start_proxyd <many.yaml
+	wait_until '[ "$(grep -c "is down: timeout" proxyd.log)" -eq 300 ]' 10
+	assert_eq "$(origin_count s1)" 300
 }
 
 # ---------------------------------------------------------------- where, and whether at all

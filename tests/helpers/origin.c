@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -240,6 +241,13 @@ static void serve_flap(struct conn *conn)
 	drain(conn);
 }
 
+/* blink MS: listens for that long, does not for that long, and so on; answers a line with "blink". */
+static void serve_blink(struct conn *conn)
+{
+	argument = "blink";
+	serve_answer(conn);
+}
+
 static const struct mode {
 	const char *name;
 	serve_fn *serve;
@@ -259,6 +267,7 @@ static const struct mode {
 	{ "fin-first", serve_fin_first },
 	{ "dribble", serve_dribble },
 	{ "flap", serve_flap },
+	{ "blink", serve_blink },
 };
 
 static const struct mode *mode;
@@ -313,6 +322,25 @@ static void accept_one(unsigned number)
 	pthread_attr_destroy(&attr);
 }
 
+/* What is in the queue is accepted before the listener goes, so that nobody who got in is thrown out. */
+static void blink(const struct peer_addr *addr, int backlog, uint64_t ms)
+{
+	unsigned number = 1;
+
+	for (;;) {
+		uint64_t end_ms = now_ms() + ms;
+		struct pollfd waiting = { .fd = listener, .events = POLLIN };
+
+		while (poll(&waiting, 1, now_ms() < end_ms ? 1 : 0) > 0 || now_ms() < end_ms) {
+			if ((waiting.revents & POLLIN) != 0)
+				accept_one(number++);
+		}
+		close(listener);
+		sleep_ms(ms);
+		listener = peer_listen(addr, backlog);
+	}
+}
+
 /* full: accepts nobody and has filled its own queue, so that a connect is left without an answer. */
 static void stay_full(const struct peer_addr *addr)
 {
@@ -363,6 +391,8 @@ int main(int argc, char **argv)
 	listener = peer_listen(&addr, backlog);
 	signal(SIGUSR1, on_usr1);
 	printf("ready\n");
+	if (strcmp(mode->name, "blink") == 0)
+		blink(&addr, backlog, parse_size(argument));
 	for (unsigned number = 1;; number++)
 		accept_one(number);
 }

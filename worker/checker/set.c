@@ -12,6 +12,9 @@
 /* First checks: one a millisecond at most, but within `inter`. */
 #define SET_FIRST_MS 1
 
+/* Where one of the checks is tls: a handshake that hangs takes some 50 KiB. */
+#define SET_TLS_UNDER_WAY_MAX 1024
+
 static const struct check_kind *const set_kinds[] = {
 	[CHECK_NONE] = NULL,
 	[CHECK_TCP] = &check_tcp,
@@ -145,6 +148,8 @@ struct check_set *check_set_new(
 		set->random = clock_now_us();
 	STAILQ_INIT(&set->queue);
 	set_fill(set, conf);
+	if (set->tls != NULL && set->under_way_max > SET_TLS_UNDER_WAY_MAX)
+		set->under_way_max = SET_TLS_UNDER_WAY_MAX;
 	set_start(set);
 	return set;
 }

@@ -16,6 +16,7 @@ SSL_CTX *check_tls_new(void)
 		return NULL;
 	SSL_CTX_set_verify(tls, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_security_level(tls, 0);
+	SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
 	if (SSL_CTX_set_min_proto_version(tls, 0) != 1) {
 		SSL_CTX_free(tls);

@@ -1,5 +1,6 @@
 /* The inside of a relay, shared by the files that move it through its states: relay.c (birth, states, end),
- * connect.c, turn.c (relaying), serve.c (built-in services), timeout.c. Nobody else includes it.
+ * relays.c (all of them), connect.c, queue.c, turn.c (relaying), serve.c (built-in services), timeout.c. Nobody
+ * else includes it.
  */
 #ifndef PROXYD_WORKER_RELAY_IMPL_H
 #define PROXYD_WORKER_RELAY_IMPL_H
@@ -90,8 +91,10 @@ void relay_count_server(struct relay *relay, int delta);
 /* Something moved: idle time starts anew. */
 void relay_touch(struct relay *relay);
 
-/* Go on in the next turn. */
+/* relays.c: memory for one, NULL when the slab is used up; on the run queue to go on in the next turn, and off it. */
+struct relay *relay_take(struct relays *relays);
 void relay_queue(struct relay *relay);
+void relay_unqueue(struct relay *relay);
 
 /* The one end of every relay: both sides are closed, it is counted and logged. */
 void relay_close(struct relay *relay, enum close_reason why);

@@ -38,7 +38,7 @@ struct listener {
 };
 
 struct listeners {
-	LIST_HEAD(, listener) all;
+	LIST_HEAD(listener_list, listener) all;
 	unsigned count;
 	bool resting;
 	struct event rest; /* ends the rest */
@@ -55,7 +55,8 @@ static void listeners_resume(struct listeners *listeners)
 		return;
 	listeners->resting = false;
 	event_del(&listeners->rest);
-	LIST_FOREACH(listener, &listeners->all, link) {
+	for (listener = LIST_FIRST(&listeners->all); listener != NULL;
+		listener = LIST_NEXT(listener, link)) {
 		if (!listener->paused)
 			event_add(&listener->event, NULL);
 	}
@@ -81,7 +82,8 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	LIST_FOREACH(listener, &listeners->all, link) {
+	for (listener = LIST_FIRST(&listeners->all); listener != NULL;
+		listener = LIST_NEXT(listener, link)) {
 		if (!listener->paused)
 			continue;
 		listener->paused = false;
@@ -97,8 +99,10 @@ static void listeners_rest(struct listeners *listeners, bool until_room)
 
 	if (!listeners->resting) {
 		listeners->resting = true;
-		LIST_FOREACH(listener, &listeners->all, link)
+		for (listener = LIST_FIRST(&listeners->all); listener != NULL;
+			listener = LIST_NEXT(listener, link)) {
 			event_del(&listener->event);
+		}
 	}
 	if (!until_room)
 		event_add(&listeners->rest, &rest_time);
@@ -289,7 +293,8 @@ bool listeners_release(struct listeners *listeners, uint32_t id)
 {
 	struct listener *listener;
 
-	LIST_FOREACH(listener, &listeners->all, link) {
+	for (listener = LIST_FIRST(&listeners->all); listener != NULL;
+		listener = LIST_NEXT(listener, link)) {
 		if (listener->id == id) {
 			listener_close(listener);
 			return true;
@@ -303,8 +308,8 @@ void listeners_drain(struct listeners *listeners)
 	struct listener *listener;
 	struct listener *next;
 
-	LIST_FOREACH_SAFE(listener, &listeners->all, link, next)
-	{
+	for (listener = LIST_FIRST(&listeners->all); listener != NULL; listener = next) {
+		next = LIST_NEXT(listener, link);
 		while (relays_have_room(listeners->relays) && listener_accept(listener))
 			continue;
 		listener_close(listener);
@@ -316,8 +321,10 @@ void listeners_free(struct listeners *listeners)
 	struct listener *listener;
 	struct listener *next;
 
-	LIST_FOREACH_SAFE(listener, &listeners->all, link, next)
-	listener_close(listener);
+	for (listener = LIST_FIRST(&listeners->all); listener != NULL; listener = next) {
+		next = LIST_NEXT(listener, link);
+		listener_close(listener);
+	}
 	event_del(&listeners->rest);
 	event_del(&listeners->look);
 	free(listeners);
