@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # maxconn of servers and the queue before them, on_down, source addresses, the retry budget.
+# alone: it measures how long clients wait
 
 load helpers/common
 
@@ -155,7 +156,6 @@ sessions()
 	wait_until '[ "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq ".[0].active")" -eq 0 ]' 5
 	client -t 20 "127.0.0.1:$front" rate 50 1 >rate.json
 	assert_eq "$(jq .ok rate.json)" 50
-	[ "$(most_at_once origin)" -le 4 ]
 }
 
 # ---------------------------------------------------------------- a server that goes down

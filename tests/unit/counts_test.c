@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ static pid_t start_greedy(struct shm *shm, uint32_t slot)
 
 	if (pid != 0)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (uint32_t i = 0;; i++) {
 		while (shm_active_reserve(shm, slot, &counted, MOST)) {
 			held++;

@@ -2,6 +2,8 @@
 #include "tests/unit/balance_bed.h"
 
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +64,9 @@ static void test_failures_are_counted_within_the_window(void **state)
 		assert_int_equal(failed(&bed, 0, 10005 + i), 0);
 	assert_true(ejected(&bed, 0, 15003));
 	assert_false(ejected(&bed, 0, 15004));
+	assert_int_equal(failed(&bed, 0, 15004), 0);
+	assert_int_equal(failed(&bed, 0, 15005), 0);
+	assert_int_equal(failed(&bed, 0, 15006), 10000);
 
 	bed.conf.passive.max_fails = 0;
 	for (int i = 0; i < 20; i++)
@@ -197,22 +202,25 @@ static void test_ejected_ones_serve_when_nobody_else_does(void **state)
 
 /* ------------------------------------------------------------------ several workers at once */
 
-#define RACERS 4
-#define ROUNDS 300
+#define RACERS  2
+#define ROUNDS  1000
+#define SERVERS 2000 /* all but the racers' are down: to look at them takes long enough to meet */
 
 /* All servers fail in the same instant, each seen by another worker. The cursor is the barrier. */
 static void racer(struct bed *bed, uint32_t server)
 {
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (uint64_t round = 1; round <= ROUNDS; round++) {
 		while (bed_backend(bed)->cursor < round)
 			sched_yield();
-		bed_eject(bed, server);
+		(void)failed(bed, server, 0);
 		bed_backend(bed)->budget_all++;
 	}
 	_exit(0);
 }
 
-static void race_round(struct bed *bed, uint64_t round)
+/* Returns how many are ejected afterwards. */
+static uint32_t race_round(struct bed *bed, uint64_t round)
 {
 	uint32_t n = 0;
 
@@ -226,7 +234,7 @@ static void race_round(struct bed *bed, uint64_t round)
 		sched_yield();
 	for (uint32_t i = 0; i < RACERS; i++)
 		n += ejected(bed, i, 0);
-	assert_in_range(n, 0, RACERS - 1);
+	return n;
 }
 
 static void test_workers_do_not_eject_the_last_together(void **state)
@@ -235,7 +243,9 @@ static void test_workers_do_not_eject_the_last_together(void **state)
 	struct bed bed;
 
 	(void)state;
-	bed_open(&bed, BALANCE_ROUNDROBIN, RACERS, NULL);
+	bed_open(&bed, BALANCE_ROUNDROBIN, SERVERS, NULL);
+	for (size_t i = RACERS; i < SERVERS; i++)
+		bed_health(&bed, i, HEALTH_DOWN);
 	bed.conf.passive.max_ejected_pct = 100;
 	bed.conf.passive.max_fails = 1;
 	for (uint32_t i = 0; i < RACERS; i++) {
@@ -244,7 +254,7 @@ static void test_workers_do_not_eject_the_last_together(void **state)
 			racer(&bed, i);
 	}
 	for (uint64_t round = 1; round <= ROUNDS; round++)
-		race_round(&bed, round);
+		assert_in_range(race_round(&bed, round), 0, RACERS - 1);
 	for (uint32_t i = 0; i < RACERS; i++)
 		assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
 	bed_close(&bed);

@@ -11,6 +11,7 @@
 #include "common/counts.h"
 #include "common/histogram.h"
 #include "common/log.h"
+#include "worker/balance/latency.h"
 #include "worker/balance/passive.h"
 #include "worker/balance/retry.h"
 #include "worker/relay/impl.h"
@@ -144,6 +145,9 @@ static void connect_done(struct relay *relay)
 	if (atomic_load_explicit(&shared->last_addr, memory_order_relaxed) != record->address)
 		atomic_store_explicit(&shared->last_addr, record->address, memory_order_relaxed);
 	shm_count(&relays->slot->servers[relay->chosen->place].total, 1);
+	if (relay->backend->balance == BALANCE_LATENCY)
+		latency_observe(relay->backend, relays->shm, connect_server_index(relay), took_us,
+			clock_now_ms());
 	histogram_record(&relays->slot->connect[relay->backend->place], took_us);
 	record->connect_ms = (uint32_t)(took_us / 1000);
 	relay->server.flags |= STREAM_WRITABLE;
@@ -158,12 +162,13 @@ static void connect_done(struct relay *relay)
 void relay_server_failed(struct relay *relay, int error)
 {
 	struct shm *shm = relay->relays->shm;
-	uint32_t place = relay->chosen->place;
+	uint32_t ejected_ms =
+		passive_failed(relay->backend, shm, connect_server_index(relay), clock_now_ms());
 
-	if (passive_failed(relay->backend, shm, connect_server_index(relay), clock_now_ms()))
+	if (ejected_ms > 0)
 		log_server(LOG_LEVEL_WARN, relay->backend->name, relay->chosen->name,
-			shm_shared(shm)->servers[place].active,
-			"is not chosen for a while, %u connections failed: %s",
+			shm_shared(shm)->servers[relay->chosen->place].active,
+			"is not chosen for %u ms, %u connections failed: %s", ejected_ms,
 			relay->backend->passive.max_fails, strerror(error));
 }
 

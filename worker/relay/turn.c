@@ -29,6 +29,13 @@ static enum pump_result turn_up(struct relay *relay)
 	return result;
 }
 
+/* It answered, or ended in order without an answer. */
+static void turn_server_works(struct relay *relay)
+{
+	passive_worked(relay->backend, relay->relays->shm,
+		(uint32_t)(relay->chosen - relay->backend->servers), clock_coarse_ms());
+}
+
 static enum pump_result turn_down(struct relay *relay)
 {
 	struct relays *relays = relay->relays;
@@ -40,9 +47,7 @@ static enum pump_result turn_down(struct relay *relay)
 
 	if (moved > 0) {
 		if (before == 0)
-			passive_worked(relay->backend, relays->shm,
-				(uint32_t)(relay->chosen - relay->backend->servers),
-				clock_now_ms());
+			turn_server_works(relay);
 		relay_touch(relay);
 		shm_count(&relays->slot->frontends[record->frontend].bytes_out, moved);
 		shm_count(&relays->slot->servers[record->server].bytes_out, moved);
@@ -83,6 +88,8 @@ static void turn_ended(struct relay *relay, bool up, enum pump_result result)
 		return;
 	}
 	if (other == FLOW_DONE) {
+		if (relay->record->bytes_out == 0)
+			turn_server_works(relay);
 		relay_close(relay, CLOSE_NORMAL); /* which sends the second FIN */
 		return;
 	}
