@@ -181,6 +181,7 @@ static const struct view_column servers_columns[] = {
 	{ "server", "SERVER", VIEW_TEXT },
 	{ "address", "ADDRESS", VIEW_TEXT },
 	{ "state", "STATE", VIEW_TEXT },
+	{ "admin", "ADMIN", VIEW_TEXT },
 	{ "check", "CHECK", VIEW_TEXT },
 	{ "active", "ACTIVE", VIEW_COUNT },
 	{ "total", "TOTAL", VIEW_COUNT },
@@ -188,13 +189,31 @@ static const struct view_column servers_columns[] = {
 	{ "bytes_in", "IN", VIEW_BYTES },
 	{ "bytes_out", "OUT", VIEW_BYTES },
 	{ "weight", "WEIGHT", VIEW_COUNT },
+	{ "maxconn", "MAXCONN", VIEW_COUNT },
 	{ "last_change_s", "SINCE", VIEW_SECONDS },
 };
 
-static const char *server_state(const struct shm_health *health)
+static const char *server_admin(const struct shm_admin *admin)
+{
+	const uint32_t state = admin->state;
+
+	switch (state) {
+	case ADMIN_DRAIN:
+		return "drain";
+	case ADMIN_MAINT:
+		return "maint";
+	default:
+		return "ready";
+	}
+}
+
+/* What the operator took out of service says so, whatever its checks say. */
+static const char *server_state(const struct shm_admin *admin, const struct shm_health *health)
 {
 	const uint32_t state = health->health;
 
+	if (admin->state != ADMIN_READY)
+		return server_admin(admin);
 	switch (state) {
 	case HEALTH_UP:
 		return "up";
@@ -246,6 +265,7 @@ static enum view_step servers_next(
 {
 	const struct conf_backend *backend;
 	const struct conf_server *server;
+	const struct shm_admin *admin;
 	const struct shm_health *health;
 	uint64_t since_ms;
 
@@ -258,6 +278,7 @@ static enum view_step servers_next(
 		return VIEW_END;
 	backend = &source->conf->backends[cursor->outer];
 	server = &backend->servers[cursor->inner++];
+	admin = &shm_master(source->shm)->admin[server->place];
 	health = &shm_checker(source->shm)->servers[server->place];
 	since_ms = health->last_change_ms;
 	if (since_ms == 0)
@@ -265,10 +286,12 @@ static enum view_step servers_next(
 	view_text(row_r, backend->name);
 	view_text(row_r, server->name);
 	view_text(row_r, server->address.text);
-	view_text(row_r, server_state(health));
+	view_text(row_r, server_state(admin, health));
+	view_text(row_r, server_admin(admin));
 	view_text(row_r, server_check(backend, server, health, row_r->scratch));
 	server_counters(source, server->place, row_r);
-	view_number(row_r, server->weight);
+	view_number(row_r, admin->weight);
+	view_number(row_r, admin->maxconn);
 	view_number(row_r, view_since_ms(clock_now_ms(), since_ms) / 1000);
 	return VIEW_ROW;
 }

@@ -88,6 +88,7 @@ second_proxyd()
 	wait_until 'shown show servers ".[0].active == 0" 2>/dev/null' 3
 	shown show servers 'map(.backend) == ["back", "back"] and map(.server) == ["alive", "dead"]'
 	shown show servers ".[0].address == \"127.0.0.1:$back\" and map(.weight) == [7, 1]"
+	shown show servers 'map(.admin) == ["ready", "ready"] and map(.maxconn) == [0, 0]'
 	shown show servers '.[0].state == "up" and .[0].check == "ok" and .[1].total == 0'
 	shown show servers '.[1].check | contains("refused")'
 	shown show servers '.[0].total == 10 and .[0].bytes_in > 0 and .[0].bytes_out > 0'

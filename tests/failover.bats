@@ -1,0 +1,130 @@
+#!/usr/bin/env bats
+# Servers and processes that die under load, and clients that say nothing.
+# alone: it measures latencies and counts
+
+load helpers/common
+
+ctl()
+{
+	"${PROXYD%d}ctl" -s control.sock --json "$@"
+}
+
+# three [BACKEND_KEYS]: servers a, b and c, which answer with their names, under 4 workers.
+three()
+{
+	local name
+	front=$(free_port)
+	read -ra back <<<"$(free_port 3)"
+	for i in 0 1 2; do
+		name=$(echo abc | cut -c $((i + 1)))
+		origin "$name" "127.0.0.1:${back[i]}" answer "$name"
+		pids[i]=$ORIGIN_PID
+	done
+	PROXYD_WORKERS=4 start_proxyd <<-END
+	global: {workers: 4}
+	frontends:
+	  front: {bind: "127.0.0.1:$front", backend: back}
+	backends:
+	  back:
+	    servers: {a: "127.0.0.1:${back[0]}", b: "127.0.0.1:${back[1]}", c: "127.0.0.1:${back[2]}"}
+	    ${1:-}
+	END
+}
+
+@test "failover: one of three servers refuses under 200 connections a second: not one client sees it" {
+	expect_log 'back/b'
+	three 'check: {inter: 500ms, fall: 2}'
+	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate $((200 / SLOW)) 4
+	rate=$SPAWNED_PID
+	sleep 1
+	# Its listener goes; what it has under way it still answers.
+	kill -USR1 "${pids[1]}"
+	wait "$rate"
+	assert_eq "$(jq -c '[.refused, .reset, .timeout, .short, .wrong, .other]' rate.out)" "[0,0,0,0,0,0]"
+	assert_eq "$(jq .ok rate.out)" $((200 / SLOW * 4))
+	# And it was in the rotation before.
+	[ "$(jq .answers.b rate.out)" -gt 10 ]
+}
+
+@test "failover: without checks the ejection alone keeps clients from noticing" {
+	expect_log 'back/b'
+	three
+	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate $((200 / SLOW)) 3
+	rate=$SPAWNED_PID
+	sleep 1
+	kill -USR1 "${pids[1]}"
+	wait "$rate"
+	assert_eq "$(jq .ok rate.out)" $((200 / SLOW * 3))
+	assert_log 'back/b.*is not chosen for 10000 ms'
+}
+
+@test "failover: workers and the checker killed at random: the shared counts are the truth afterwards" {
+	local i pid kills=$((200 / SLOW))
+	expect_log 'was killed by signal 9'
+	expect_log 'dying young|started again'
+	three 'check: {inter: 200ms}'
+	spawn rate "$HELPERS/client" -t 120 "127.0.0.1:$front" rate 300 $((kills / 15))
+	rate=$SPAWNED_PID
+	for ((i = 0; i < kills; i++)); do
+		pid=$(children "$PROXYD_PID" | tr ' ' '\n' | grep . | shuf -n 1)
+		[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true
+		sleep "0.0$((RANDOM % 6 + 2))"
+	done
+	wait "$rate" || true
+	wait_until '[ "$(ctl show workers | jq "[.[] | select(.state == \"serving\")] | length")" -eq 4 ]' 60
+	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 9 30
+	held=$SPAWNED_PID
+	wait_until '[ "$(ctl show servers | jq -c "[.[].active] | add")" -eq 9 ]' 10
+	assert_eq "$(ctl show servers | jq -c '[.[].active]')" "[3,3,3]"
+	assert_eq "$(ctl show frontends | jq '.[0].active')" 9
+	assert_eq "$(ctl status | jq .connections.active)" 9
+	kill "$held"
+	wait_until '[ "$(ctl status | jq .connections.active)" -eq 0 ]' 10
+	assert_eq "$(ctl show servers | jq -c '[.[].active]')" "[0,0,0]"
+}
+
+@test "failover: counters never go back while workers die" {
+	local i pid before=0 now
+	expect_log 'was killed by signal 9'
+	three
+	spawn rate "$HELPERS/client" -t 30 "127.0.0.1:$front" rate 200 4
+	rate=$SPAWNED_PID
+	for i in {1..12}; do
+		sleep 0.25
+		pid=$(worker_pids | shuf -n 1)
+		kill -KILL "$pid"
+		now=$(ctl show frontends | jq '.[0].total')
+		[ "$now" -ge "$before" ]
+		before=$now
+	done
+	wait "$rate" || true
+	[ "$before" -gt 300 ]
+}
+
+@test "hostile: 9,000 clients that connect and say nothing cost no buffer, end by their timeout, disturb nobody" {
+	[ -z "$SAN" ] || skip "memory and latencies mean nothing under sanitizers"
+	local quiet loud kb
+	front=$(free_port)
+	read -ra back <<<"$(free_port 2)"
+	origin a "127.0.0.1:${back[0]}" answer a
+	PROXYD_WORKERS=2 start_proxyd <<-END
+	global: {workers: 2}
+	frontends:
+	  silent: {bind: "127.0.0.1:$front", service: discard, timeouts: {client: 6s}}
+	  others: {bind: "127.0.0.1:${back[1]}", forward: "127.0.0.1:${back[0]}"}
+	END
+	client -t 10 "127.0.0.1:${back[1]}" rate 100 2 >quiet.json
+	kb=$(rss_kb "$PROXYD_PID")
+	spawn held "$HELPERS/client" -t 30 "127.0.0.1:$front" hold 9000 20
+	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -ge 9000 ]' 15
+	kb=$(($(rss_kb "$PROXYD_PID") - kb))
+	# Resident in both workers and the shared memory, which every process shows as its own: 9,000 times 768
+	# bytes of theirs are 6.6 MiB.
+	assert_between "$((kb * 1024 / 9000))" 0 1500 "bytes each, shared pages counted several times"
+	client -t 10 "127.0.0.1:${back[1]}" rate 100 2 >loud.json
+	quiet=$(jq .slowest_ms quiet.json)
+	loud=$(jq .slowest_ms loud.json)
+	[ "$loud" -le $((quiet * 2 + 20)) ] || { echo "slowest $quiet ms without, $loud ms with them" >&2 && false; }
+	assert_eq "$(jq .ok loud.json)" 200
+	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -eq 0 ]' 20
+}
