@@ -24,11 +24,12 @@
 #define CONTROL_ACCEPTS 16    /* in one turn */
 #define CONTROL_REST_MS 100   /* when there are no fds for another client */
 #define CONTROL_OUT_MAX 65536 /* more of an answer is made when less than this waits */
-#define CONTROL_DISCARD 16384 /* of what comes after the line, in one turn */
+#define CONTROL_END_MS  500   /* for a client to end after its answer */
 
 enum control_client_state {
 	CLIENT_ASKING,    /* its line is not complete */
 	CLIENT_ANSWERING, /* the answer is on its way */
+	CLIENT_ENDING,    /* all is said; what it still sends is dropped until it ends, too */
 };
 
 struct control_client {
@@ -108,15 +109,28 @@ static void on_client_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* ------------------------------------------------------------------ the answer */
 
-/* What it sent after its line is dropped: left unread, close() would make a reset of the end of the answer. */
-static void control_client_discard(struct control_client *client)
+/* What it sends after its line is dropped: left unread, close() would make a reset of the end of the answer. One that
+ * goes on for ever has only its moment. */
+static void control_client_end(struct control_client *client)
 {
-	for (size_t n = 0; n < CONTROL_DISCARD; n += sizeof(client->line))
-		if (recv(client->fd, client->line, sizeof(client->line), MSG_DONTWAIT) <= 0)
-			return;
+	static const struct timeval moment = { .tv_usec = CONTROL_END_MS * 1000 };
+
+	client->state = CLIENT_ENDING;
+	event_del(client->writable);
+	shutdown(client->fd, SHUT_WR);
+	event_add(client->readable, NULL);
+	evtimer_add(client->deadline, &moment);
 }
 
-/* One portion. Returns false when the client is to be closed: all is said, it is gone, or there is no memory. */
+static void control_client_drop(struct control_client *client)
+{
+	ssize_t got = recv(client->fd, client->line, sizeof(client->line), 0);
+
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+		control_client_close(client);
+}
+
+/* One portion. Returns false when the client is to be ended: all is said, it is gone, or there is no memory. */
 static bool control_client_write(struct control_client *client)
 {
 	int more = client->answer != NULL;
@@ -148,10 +162,8 @@ static void on_client_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (control_client_write(client))
-		return;
-	control_client_discard(client);
-	control_client_close(client);
+	if (!control_client_write(client))
+		control_client_end(client);
 }
 
 /* ------------------------------------------------------------------ the question */
@@ -203,6 +215,10 @@ static void on_client_readable(evutil_socket_t fd, short what, void *arg)
 	char *end;
 
 	(void)what;
+	if (client->state == CLIENT_ENDING) {
+		control_client_drop(client);
+		return;
+	}
 	MUST(client->state == CLIENT_ASKING);
 	got = recv(fd, client->line + client->have, CONTROL_LINE_MAX - client->have, 0);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
