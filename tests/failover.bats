@@ -4,6 +4,8 @@
 
 load helpers/common
 
+per_second=$((200 / SLOW))
+
 ctl()
 {
 	"${PROXYD%d}ctl" -s control.sock --json "$@"
@@ -34,14 +36,14 @@ three()
 @test "failover: one of three servers refuses under 200 connections a second: not one client sees it" {
 	expect_log 'back/b'
 	three 'check: {inter: 500ms, fall: 2}'
-	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate $((200 / SLOW)) 4
+	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate "$per_second" 4
 	rate=$SPAWNED_PID
 	sleep 1
 	# Its listener goes; what it has under way it still answers.
 	kill -USR1 "${pids[1]}"
 	wait "$rate"
 	assert_eq "$(jq -c '[.refused, .reset, .timeout, .short, .wrong, .other]' rate.out)" "[0,0,0,0,0,0]"
-	assert_eq "$(jq .ok rate.out)" $((200 / SLOW * 4))
+	assert_eq "$(jq .ok rate.out)" $((per_second * 4))
 	# And it was in the rotation before.
 	[ "$(jq .answers.b rate.out)" -gt 10 ]
 }
@@ -49,12 +51,12 @@ three()
 @test "failover: without checks the ejection alone keeps clients from noticing" {
 	expect_log 'back/b'
 	three
-	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate $((200 / SLOW)) 3
+	spawn rate "$HELPERS/client" -t 20 "127.0.0.1:$front" rate "$per_second" 3
 	rate=$SPAWNED_PID
 	sleep 1
 	kill -USR1 "${pids[1]}"
 	wait "$rate"
-	assert_eq "$(jq .ok rate.out)" $((200 / SLOW * 3))
+	assert_eq "$(jq .ok rate.out)" $((per_second * 3))
 	assert_log 'back/b.*is not chosen for 10000 ms'
 }
 
