@@ -84,7 +84,7 @@ all_json()
 	backends:
 	  back: {servers: {a: "127.0.0.1:$back"}, check: {type: tcp, inter: 100ms, fall: 1}}
 	END
-	wait_until 'opened | jq -e "select(.backend == \"back\" and .server == \"a\" and has(\"active\"))"' 5
+	wait_until 'opened | jq -es "any(.[]; .backend == \"back\" and .server == \"a\" and has(\"active\"))"' 5
 }
 
 @test "log: to a file, which nobody else may read" {

@@ -266,7 +266,7 @@ static void relay_look_for_client(struct relay *relay)
 {
 	enum relay_state state = relay_state(relay);
 
-	if (state == RELAY_CONNECTING && clock_coarse_ms() - relay->since_ms < CONNECT_FRESH_MS)
+	if (state == RELAY_CONNECTING && clock_coarse_ms() < relay->since_ms + CONNECT_FRESH_MS)
 		return;
 	if (stream_ended(&relay->client) && (relay->client.flags & STREAM_RESET))
 		relay_close(relay,
