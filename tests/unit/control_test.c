@@ -374,7 +374,8 @@ static void test_counts_are_sums_and_outlive_their_worker(void **state)
 	answer = ask(&source, ROLE_READER, "show servers --json");
 	assert_non_null(strstr(answer,
 		"\"server\":\"b/c\",\"address\":\"127.0.0.1:4\","
-		"\"state\":\"nocheck\",\"check\":null,\"active\":0,\"total\":8,"));
+		"\"state\":\"nocheck\",\"admin\":\"ready\",\"check\":null,"
+		"\"active\":0,\"total\":8,"));
 	free(answer);
 	answer = ask(&source, ROLE_READER, "show workers --json");
 	assert_string_equal(answer,
