@@ -397,10 +397,10 @@ second_proxyd()
 	mount -t tmpfs tmpfs /run || exit 77
 	"$PROXYD" -w 1 -f "$1" -p 1 2>first.log &
 	first=$!
-	until grep -q serving first.log; do sleep 0.05; done
+	until grep -qs serving first.log; do sleep 0.05; done
 	"$PROXYD" -w 1 -f "$2" -p 1 2>second.log &
 	second=$!
-	until grep -q serving second.log; do sleep 0.05; done
+	until grep -qs serving second.log; do sleep 0.05; done
 	"$PROXYCTL" --json status
 	echo "$first"
 	kill "$first" "$second"
