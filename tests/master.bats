@@ -488,3 +488,13 @@ all_served()
 	stop_proxyd
 	wait_until 'grep -q STOPPING=1 notify.out' 3
 }
+
+@test "stop: TERM to all processes at once, as service managers do, is a clean stop" {
+	serve
+	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 3 1
+	wait_until '[ "$(origin_count origin)" -ge 3 ]' 3
+	# shellcheck disable=SC2046 # pids
+	kill -TERM "$PROXYD_PID" $(children "$PROXYD_PID")
+	wait "$PROXYD_PID"
+	refute_log 'was killed'
+}

@@ -2,6 +2,7 @@
  * whole daemon, whatever the number of workers; the checks themselves are check.c's.
  */
 #include <event2/event.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -130,6 +131,9 @@ int checker_main(const struct child *child)
 		.arg = &checker,
 	};
 
+	/* A service manager stops all processes of a service at once: the master says when it is our turn. */
+	child_ignore_signals();
+	signal(SIGTERM, SIG_IGN);
 	if (shm_restrict(child->shm, SHM_CHECKER, child->slot) < 0) {
 		log_error("cannot restrict the shared memory");
 		return EXIT_CODE_FAILED;
