@@ -40,11 +40,12 @@ UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 SECONDS  ?= 10
 
-# The suites' own programs: HELPERS have a main, malloc_count is preloaded, the rest is shared by them.
+# The suites' own programs: HELPERS have a main, PRELOADED go into proxyd, the rest is shared by the HELPERS.
 HELPERS    := origin client reaper free-port
-HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(BUILD)/tests/helpers/malloc_count.so
+PRELOADED  := malloc_count spin
+HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(PRELOADED:%=$(BUILD)/tests/helpers/%.so)
 HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \
-	tests/helpers/malloc_count.c,$(wildcard tests/helpers/*.c)))
+	$(PRELOADED:%=tests/helpers/%.c),$(wildcard tests/helpers/*.c)))
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS) ## build build/proxyd and build/proxyctl
@@ -112,7 +113,7 @@ $(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
 	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
 
 # Loaded into a proxyd that has no sanitizer of its own, so never built with one.
-$(BUILD)/tests/helpers/malloc_count.so: tests/helpers/malloc_count.c | libraries
+$(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 

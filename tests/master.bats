@@ -250,6 +250,32 @@ all_served()
 	stop_proxyd
 }
 
+@test "master: a worker in an endless loop is replaced, the other one serves on" {
+	local pid at
+
+	[ -z "${SAN:-}" ] || skip "the sanitizers' library has to be preloaded first"
+	front=$(free_port)
+	back=$(free_port)
+	origin origin "127.0.0.1:$back" echo
+	export SPIN=proxyd-worker-1
+	PROXYD_WRAP="env LD_PRELOAD=$HELPERS/spin.so" PROXYD_WORKERS=2 start_proxyd < <(config "$front")
+	wait_log ' serving;'
+	expect_log 'worker 1 \(pid [0-9]+\) (is silent for [0-9]+ ms, killing it|was killed by signal 9)'
+	pid=$(worker_pid 1)
+	touch spin
+	at=$(now_ms)
+	# One of these comes to worker 1 and stays there; it is that worker's loss.
+	for _ in {1..12}; do
+		spawn looped "$HELPERS/client" -t 1 "127.0.0.1:$front" echo 10
+	done
+	wait_until "! alive $pid" 6
+	assert_between $(($(now_ms) - at)) 700 3000 "ms until the looping worker was killed"
+	rm spin
+	wait_until "successor 1 $pid" 3
+	all_served 6
+	stop_proxyd
+}
+
 @test "master: a stopped and a killed checker are replaced" {
 	local pid
 

@@ -1,0 +1,31 @@
+/* Preloaded into proxyd: a process whose title holds SPIN's value never comes back from its next accept4 once a file
+ * named `spin` is in its directory - an endless loop, as a bug would make it.
+ */
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+typedef int accept4_fn(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+
+static int is_ours(void)
+{
+	const char *name = getenv("SPIN");
+	char comm[16] = "";
+
+	prctl(PR_GET_NAME, comm);
+	return name != NULL && strcmp(comm, name) == 0 && access("spin", F_OK) == 0;
+}
+
+int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	static accept4_fn *next;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "accept4");
+	for (volatile unsigned long n = 0; is_ours(); n++)
+		continue;
+	return next(fd, addr, len, flags);
+}
