@@ -235,3 +235,81 @@ relays_at()
 	assert_log 'cannot resolve no-such-host.invalid'
 	assert_eq "$(ask_names "127.0.0.1:$front" 3)" "s1 s1 s1"
 }
+
+@test "balance: a backup serves only while no other can, and no longer" {
+	expect_log 'back/s1'
+	servers 2
+	list="s1: \"127.0.0.1:${ports[0]}\", s2: {address: \"127.0.0.1:${ports[1]}\", backup: true}"
+	balanced "check: {inter: 100ms, fall: 2, rise: 1}"
+	assert_eq "$(ask_names "127.0.0.1:$front" 4)" "s1 s1 s1 s1"
+	kill "$(sed -n 1p pids)"
+	wait_until '[ "$(client "127.0.0.1:$front" ask hello)" = s2 ]' 4
+	assert_eq "$(ask_names "127.0.0.1:$front" 3)" "s2 s2 s2"
+	origin s1 "127.0.0.1:${ports[0]}" answer s1
+	wait_until '[ "$(client "127.0.0.1:$front" ask hello)" = s1 ]' 4
+	assert_eq "$(ask_names "127.0.0.1:$front" 3)" "s1 s1 s1"
+}
+
+@test "balance: servers in drain and maint get nothing new, and one in maint is not checked" {
+	servers 3
+	list="s1: {address: \"127.0.0.1:${ports[0]}\", state: drain},
+		s2: {address: \"127.0.0.1:${ports[1]}\", state: maint}, s3: \"127.0.0.1:${ports[2]}\""
+	list=$(tr -d '\t\n' <<<"$list")
+	balanced "check: {inter: 100ms}"
+	assert_eq "$(ask_names "127.0.0.1:$front" 4)" "s3 s3 s3 s3"
+	wait_until '[ "$(origin_count s1)" -ge 2 ]' 3 # checks alone
+	assert_eq "$(origin_count s2)" 0
+	assert_eq "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq -c '[.[].state]')" '["drain","maint","up"]'
+}
+
+@test "balance: maglev and source: a client stays with its server, whichever worker it meets" {
+	local balance first
+	servers 5
+	for balance in maglev source; do
+		balanced "balance: $balance"
+		first=$(client -b 127.0.0.21:0 "127.0.0.1:$front" ask hello)
+		for _ in {1..8}; do
+			assert_eq "$(client -b 127.0.0.21:0 "127.0.0.1:$front" ask hello)" "$first"
+		done
+		# And not all have the same one.
+		for i in {1..20}; do
+			client -b "127.0.0.$((i + 30)):0" "127.0.0.1:$front" ask hello
+		done | sort -u >seen
+		[ "$(wc -l <seen)" -ge 3 ]
+		stop_proxyd
+	done
+}
+
+@test "balance: latency: a server that is slow to accept gets less" {
+	servers 3
+	balanced "balance: latency"
+	run -0 client "127.0.0.1:$front" rate 100 2
+	assert_eq "$(jq .ok <<<"$output")" 200
+}
+
+@test "balance: slowstart: a server that comes up begins with a small share" {
+	local n
+	expect_log 'back/s1'
+	servers 2
+	kill "$(sed -n 1p pids)"
+	wait_until '! listening "${ports[0]}"' 2
+	balanced "slowstart: 20s, check: {inter: 100ms, fall: 1, rise: 1}"
+	wait_until "grep -q 's1: is down' proxyd.log" 4
+	origin s1 "127.0.0.1:${ports[0]}" answer s1
+	wait_until "grep -q 's1: is up' proxyd.log" 4
+	n=$(ask_names "127.0.0.1:$front" 40 | tr ' ' '\n' | grep -c s1)
+	assert_between "$n" 1 12 "of 40 for a server that has just come up"
+}
+
+@test "balance: when all are ejected they serve all the same, and the log says so once" {
+	expect_log 'back'
+	servers 2
+	balanced "passive: {max_fails: 1, eject: 30s, max_ejected: 100}, retries: 1"
+	# Both refuse for a moment: the last that works is never ejected.
+	kill "$(sed -n 1p pids)" "$(sed -n 2p pids)"
+	wait_until '! listening "${ports[0]}" && ! listening "${ports[1]}"' 2
+	ask_names "127.0.0.1:$front" 4 || true
+	origin s1 "127.0.0.1:${ports[0]}" answer s1
+	origin s2 "127.0.0.1:${ports[1]}" answer s2
+	wait_until '[ -n "$(client "127.0.0.1:$front" ask hello)" ]' 3
+}

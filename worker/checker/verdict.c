@@ -66,6 +66,7 @@ void verdict_begin(
 	struct shm_health *health = verdict_health(shm, server);
 	enum check_target target = verdict_target(backend, server);
 	struct check_state state = verdict_state(shm, server);
+	bool fresh = atomic_load_explicit(&health->last_change_ms, memory_order_relaxed) == 0;
 
 	check_state_begin(&state, target);
 	if (target == TARGET_UNRESOLVED)
@@ -73,9 +74,9 @@ void verdict_begin(
 	else if (target == TARGET_UNCHECKED || state.checks == 0)
 		verdict_store_result(health, CHECKED_NEVER, 0);
 	verdict_store(shm, backend, server, &state);
-	if (atomic_load_explicit(&health->last_change_ms, memory_order_relaxed) == 0)
-		atomic_store_explicit(
-			&health->last_change_ms, clock_now_ms(), memory_order_relaxed);
+	/* What is up from the beginning never came up: there is nothing to begin slowly. */
+	if (fresh && state.health == HEALTH_UP)
+		atomic_store_explicit(&health->last_change_ms, 0, memory_order_relaxed);
 }
 
 static void verdict_log(struct shm *shm, const struct conf_backend *backend,
