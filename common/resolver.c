@@ -15,8 +15,8 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/srv.h"
 
-#define RESOLVER_ADDRS_MAX 16
 /* Per server and try; the wait doubles with each. A lookup's own timer may end it sooner. */
 #define RESOLVER_TRY_MS    1000
 #define RESOLVER_TRIES     3
@@ -35,9 +35,20 @@ struct lookup {
 	unsigned timeout_ms;
 	resolver_done_fn *done;
 	void *arg;
+	struct resolver *resolver; /* borrowed */
+	unsigned open;             /* questions that c-ares has */
+	uint32_t ttl_s;
 	const char *error; /* static */
 	size_t naddrs;
-	struct sockaddr_any addrs[RESOLVER_ADDRS_MAX];
+	size_t room;
+	struct resolved *addrs; /* owned */
+};
+
+/* One question of a lookup: the addresses of a name, which is its own or the target of an SRV record. */
+struct question {
+	struct lookup *lookup; /* borrowed */
+	struct srv_record srv; /* port 0: none */
+	bool asked;            /* the call to c-ares is over: what comes now came from a server */
 };
 
 /* A socket of c-ares that it wants to be watched. */
@@ -158,18 +169,34 @@ static void lookup_free(struct lookup *lookup)
 {
 	LIST_REMOVE(lookup, entry);
 	event_free(lookup->timer);
+	free(lookup->addrs);
 	free(lookup);
 }
 
-static void lookup_add(struct lookup *lookup, const struct sockaddr_any *addr)
+static void lookup_add(
+	struct lookup *lookup, const struct sockaddr_any *addr, const struct srv_record *srv)
 {
+	struct resolved found = { .addr = *addr };
+
 	if (addr->len == 0 || lookup->naddrs == RESOLVER_ADDRS_MAX)
 		return;
+	if (srv != NULL) {
+		sockaddr_set_port(&found.addr, srv->port);
+		found.priority = srv->priority;
+		found.weight = srv->weight;
+	}
 	for (size_t i = 0; i < lookup->naddrs; i++) {
-		if (sockaddr_equal(&lookup->addrs[i], addr))
+		if (sockaddr_equal(&lookup->addrs[i].addr, &found.addr) &&
+			lookup->addrs[i].priority == found.priority)
 			return;
 	}
-	lookup->addrs[lookup->naddrs++] = *addr;
+	if (lookup->naddrs == lookup->room) {
+		lookup->room = lookup->room > 0 ? 2 * lookup->room : 4;
+		lookup->addrs = realloc(lookup->addrs, lookup->room * sizeof(*lookup->addrs));
+		if (lookup->addrs == NULL)
+			resolver_no_memory();
+	}
+	lookup->addrs[lookup->naddrs++] = found;
 }
 
 /* The answer is complete; it is given from the loop. */
@@ -192,13 +219,16 @@ static void on_lookup_timer(evutil_socket_t fd, short what, void *arg)
 		lookup->state = LOOKUP_ABANDONED;
 		snprintf(late, sizeof(late), "no answer within %u ms", lookup->timeout_ms);
 		/* The last that is done here: the resolver may be gone afterwards. */
-		lookup->done(NULL, 0, late, lookup->arg);
+		lookup->done(&(struct resolver_answer){ .error = late }, lookup->arg);
 		break;
 	case LOOKUP_ANSWERED:
 		/* Out of the list first, so that a resolver_free within does not free it, too. */
 		LIST_REMOVE(lookup, entry);
-		lookup->done(lookup->addrs, lookup->naddrs, lookup->error, lookup->arg);
+		lookup->done(&(struct resolver_answer){ lookup->naddrs, lookup->addrs,
+				     lookup->ttl_s, lookup->error },
+			lookup->arg);
 		event_free(lookup->timer);
+		free(lookup->addrs);
 		free(lookup);
 		break;
 	case LOOKUP_ABANDONED:
@@ -206,55 +236,141 @@ static void on_lookup_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static void on_ares_done(void *arg, int status, int timeouts, struct ares_addrinfo *result)
+/* One question less. After the last one the answer is complete, or nobody waits for it any more. */
+static void lookup_answered(struct lookup *lookup, int status)
 {
-	struct lookup *lookup = arg;
+	MUST(lookup->open > 0);
+	lookup->open--;
+	if (status == ARES_EDESTRUCTION)
+		lookup->state = LOOKUP_ABANDONED;
+	else if (status != ARES_SUCCESS && lookup->error == NULL)
+		lookup->error = ares_strerror(status);
+	if (lookup->open > 0)
+		return;
+	if (lookup->state == LOOKUP_ABANDONED)
+		lookup_free(lookup);
+	else
+		lookup_answer(lookup,
+			lookup->error != NULL ? lookup->error : ares_strerror(ARES_ENODATA));
+}
+
+static void lookup_shorten_ttl(struct lookup *lookup, uint32_t ttl_s)
+{
+	if (ttl_s < lookup->ttl_s)
+		lookup->ttl_s = ttl_s;
+}
+
+static void on_ares_addrs(void *arg, int status, int timeouts, struct ares_addrinfo *result)
+{
+	struct question *question = arg;
+	struct lookup *lookup = question->lookup;
 
 	(void)timeouts;
-	if (status == ARES_EDESTRUCTION || lookup->state == LOOKUP_ABANDONED) {
-		lookup_free(lookup);
-	} else {
-		for (struct ares_addrinfo_node *node = result != NULL ? result->nodes : NULL;
-			node != NULL; node = node->ai_next) {
-			struct sockaddr_any addr;
+	for (struct ares_addrinfo_node *node = result != NULL ? result->nodes : NULL; node != NULL;
+		node = node->ai_next) {
+		struct sockaddr_any addr;
 
-			sockaddr_from_kernel(node->ai_addr, node->ai_addrlen, &addr);
-			sockaddr_set_port(&addr, 0);
-			lookup_add(lookup, &addr);
-		}
-		lookup_answer(
-			lookup, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+		sockaddr_from_kernel(node->ai_addr, node->ai_addrlen, &addr);
+		sockaddr_set_port(&addr, 0);
+		lookup_add(lookup, &addr, question->srv.port != 0 ? &question->srv : NULL);
+		/* The hosts file is read within the call, and knows no time to live. */
+		if (question->asked)
+			lookup_shorten_ttl(lookup, node->ai_ttl > 0 ? (uint32_t)node->ai_ttl : 0);
 	}
 	if (result != NULL)
 		ares_freeaddrinfo(result);
+	if (question->asked)
+		free(question);
+	else
+		question->lookup = NULL;
+	lookup_answered(lookup, status);
 }
 
-void resolver_lookup(struct resolver *resolver, const char *host, unsigned timeout_ms,
-	resolver_done_fn *done, void *arg)
+static void lookup_ask_addrs(struct lookup *lookup, const char *host, const struct srv_record *srv)
+{
+	const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
+		.ai_socktype = SOCK_STREAM };
+	struct question *question = calloc(1, sizeof(*question));
+
+	if (question == NULL)
+		resolver_no_memory();
+	question->lookup = lookup;
+	if (srv != NULL)
+		question->srv = *srv;
+	lookup->open++;
+	ares_getaddrinfo(lookup->resolver->ares, host, NULL, &hints, on_ares_addrs, question);
+	if (question->lookup == NULL)
+		free(question);
+	else
+		question->asked = true;
+}
+
+static void on_ares_srv(void *arg, int status, int timeouts, unsigned char *bytes, int len)
+{
+	struct lookup *lookup = arg;
+	struct srv_record *records = NULL;
+	uint32_t ttl_s = RESOLVER_NO_TTL;
+	size_t n = 0;
+
+	(void)timeouts;
+	if (status == ARES_SUCCESS && lookup->state == LOOKUP_ASKING) {
+		records = calloc(RESOLVER_ADDRS_MAX, sizeof(*records));
+		if (records == NULL)
+			resolver_no_memory();
+		if (srv_parse(bytes, (size_t)len, records, RESOLVER_ADDRS_MAX, &n, &ttl_s) == -1)
+			status = ARES_EBADRESP;
+		lookup_shorten_ttl(lookup, ttl_s);
+	}
+	for (size_t i = 0; i < n; i++)
+		lookup_ask_addrs(lookup, records[i].target, &records[i]);
+	free(records);
+	lookup_answered(lookup, status);
+}
+
+static struct lookup *lookup_new(
+	struct resolver *resolver, unsigned timeout_ms, resolver_done_fn *done, void *arg)
 {
 	const struct timeval tv = { .tv_sec = timeout_ms / 1000,
 		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000 };
-	const struct ares_addrinfo_hints hints = { .ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM };
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
-	struct sockaddr_any literal;
 
 	if (lookup == NULL)
 		resolver_no_memory();
 	resolver_reread(resolver);
+	lookup->resolver = resolver;
 	lookup->timeout_ms = timeout_ms;
+	lookup->ttl_s = RESOLVER_NO_TTL;
 	lookup->done = done;
 	lookup->arg = arg;
 	lookup->timer = evtimer_new(resolver->base, on_lookup_timer, lookup);
 	if (lookup->timer == NULL || event_add(lookup->timer, &tv) == -1)
 		resolver_no_memory();
 	LIST_INSERT_HEAD(&resolver->lookups, lookup, entry);
+	return lookup;
+}
+
+void resolver_lookup(struct resolver *resolver, const char *host, unsigned timeout_ms,
+	resolver_done_fn *done, void *arg)
+{
+	struct lookup *lookup = lookup_new(resolver, timeout_ms, done, arg);
+	struct sockaddr_any literal;
+
 	if (sockaddr_from_literal(host, 0, &literal) == 0) {
-		lookup_add(lookup, &literal);
+		lookup_add(lookup, &literal, NULL);
 		lookup_answer(lookup, NULL);
 		return;
 	}
-	ares_getaddrinfo(resolver->ares, host, NULL, &hints, on_ares_done, lookup);
+	lookup_ask_addrs(lookup, host, NULL);
+	resolver_arm(resolver);
+}
+
+void resolver_lookup_srv(struct resolver *resolver, const char *service, unsigned timeout_ms,
+	resolver_done_fn *done, void *arg)
+{
+	struct lookup *lookup = lookup_new(resolver, timeout_ms, done, arg);
+
+	lookup->open++;
+	ares_search(resolver->ares, service, SRV_CLASS, SRV_TYPE, on_ares_srv, lookup);
 	resolver_arm(resolver);
 }
 

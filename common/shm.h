@@ -3,7 +3,7 @@
  *
  *   header    magic, version, sizes                      the master, once
  *   master    names, generation                          the master
- *   checker   health of every server                     the checker
+ *   checker   health of every server, addresses         the checker
  *   shared    active relays, cursors, ejections          everyone, atomics only
  *   slot[n]   one per worker: heartbeat, counters,       that worker; the master once it is reaped
  *             histograms, relay records
@@ -101,9 +101,22 @@ struct shm_health {
 	_Atomic uint64_t last_change_ms;
 };
 
+/* Where a server is now whose name is looked up again and again; see common/instances.h. The master writes
+ * it before there is a checker. */
+struct shm_address {
+	_Atomic uint32_t sequence; /* odd while it is being changed */
+	_Atomic uint32_t family;   /* AF_INET, AF_INET6; 0: it has no address */
+	_Atomic uint32_t port;
+	_Atomic uint32_t weight; /* of an SRV record, 1 to 256; 0: none */
+	_Atomic uint32_t backup;
+	_Atomic uint32_t unused;
+	_Atomic uint64_t host[2]; /* bytes in the network's order */
+};
+
 struct shm_checker {
 	_Atomic uint64_t heartbeat_ms;
 	struct shm_health servers[SHM_SERVERS_MAX];
+	struct shm_address addresses[SHM_SERVERS_MAX];
 };
 
 /* ------------------------------------------------------------------ everyone's atomics */

@@ -191,6 +191,8 @@ static int parse_host_port(struct parse *parse, char *text)
 {
 	char *colon = strchr(text, ':');
 
+	if (colon == NULL && parse->use == ADDRESS_SERVER && *text == '_')
+		return parse_host(parse, text);
 	if (colon == NULL) {
 		if (all_digits(text))
 			return FAIL(parse, "%s is a port alone, write `:%s` or `HOST:%s`",
@@ -228,6 +230,8 @@ static const char *address_text(struct arena *arena, const struct address *addre
 
 	if (address->kind == ADDRESS_UNIX)
 		return arena_printf(arena, "unix:%s", address->host);
+	if (address->port_first == 0)
+		return address->host;
 	if (address->port_first == address->port_last)
 		return arena_printf(
 			arena, "%s%s%s:%u", open, address->host, close, address->port_first);

@@ -24,13 +24,14 @@ struct address {
 	enum address_kind kind;
 	const char *text;    /* normalised, loads again; in the arena */
 	const char *host;    /* without brackets; "" for ADDRESS_ANY; the path for ADDRESS_UNIX */
-	uint16_t port_first; /* 0 for ADDRESS_UNIX */
+	uint16_t port_first; /* 0 for ADDRESS_UNIX and for a service */
 	uint16_t port_last;  /* == port_first unless a range */
 };
 
 enum address_use {
 	ADDRESS_BIND, /* a range is fine, and :PORT */
-	ADDRESS_SERVER, /* one port and a host; `:PORT` means localhost, as the predecessors have it */
+	ADDRESS_SERVER, /* one port and a host; `:PORT` means localhost, as the predecessors have it. A
+			 * service (_NAME._PROTOCOL.DOMAIN, for SRV records) has no port */
 };
 
 /* Returns 0, or -1 and *error_r (in the arena) says what is wrong and what would be right. */

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/instances.h"
 #include "common/log.h"
 #include "common/sockaddr.h"
 #include "conf/address.h"
@@ -127,6 +128,7 @@ struct conf_frontend {
 };
 
 #define CONF_SERVER_ADDRS_MAX 16
+#define CONF_RESOLVE_MAX      INSTANCES_MAX /* servers that one name can become */
 
 struct conf_server {
 	const char *name;
@@ -146,6 +148,13 @@ struct conf_server {
 	 * fills in those of a name before anyone else sees the value. 0: it does not resolve, it is down. */
 	size_t naddrs;
 	struct sockaddr_any *addrs;
+	bool resolve; /* its name is looked up again and again */
+	bool srv; /* the name is that of a service: SRV records give addresses, ports, weights */
+	/* One of the CONF_RESOLVE_MAX that a name to look up stands for, in a row: where it is lies in shared
+	 * memory (common/instances.h), addrs is empty. written: what the file has. */
+	bool dynamic;
+	uint32_t instance; /* 0 to CONF_RESOLVE_MAX - 1 */
+	const struct conf_server *written;
 };
 
 /* A range of HTTP statuses, both ends included. */
@@ -204,7 +213,9 @@ struct conf_backend {
 	enum conf_on_down on_down;
 	struct sockaddr_any source; /* to connect from; len 0: the kernel's choice */
 	size_t nservers;
-	struct conf_server *servers;
+	struct conf_server *servers; /* as they serve */
+	size_t nwritten;
+	struct conf_server *written; /* as the file has them */
 	struct conf_check check;
 	struct conf_passive passive;
 	struct conf_backend_timeouts timeouts;

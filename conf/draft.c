@@ -131,6 +131,12 @@ bool draft_has_room(
 	return has_list_room(draft, "addresses", &draft->naddresses[use], count, max, mark);
 }
 
+bool draft_has_instance_room(struct draft *draft, const struct conf_mark *mark)
+{
+	return has_list_room(draft, "servers with those that names become", &draft->nservers,
+		CONF_RESOLVE_MAX - 1, SHM_SERVERS_MAX, mark);
+}
+
 bool draft_has_cidr_room(struct draft *draft, size_t count, const struct conf_mark *mark)
 {
 	return has_list_room(draft, "networks", &draft->ncidrs, count, CIDRS_MAX, mark);

@@ -117,6 +117,9 @@ void draft_forward(struct draft *draft, struct draft_backend *backend,
 bool draft_has_room(
 	struct draft *draft, enum address_use use, size_t count, const struct conf_mark *mark);
 
+/* The same for the servers that a name to look up becomes, besides itself. */
+bool draft_has_instance_room(struct draft *draft, const struct conf_mark *mark);
+
 /* The same for networks. */
 bool draft_has_cidr_room(struct draft *draft, size_t count, const struct conf_mark *mark);
 

@@ -106,8 +106,8 @@ static void dump_backend(const struct dump *dump, const struct conf_backend *con
 	dump_table(dump, &conf_backend_table, &backend, 2);
 	indent(dump, 2);
 	fputs("servers:\n", dump->to);
-	for (size_t i = 0; i < conf->nservers; i++)
-		dump_server(dump, &conf->servers[i]);
+	for (size_t i = 0; i < conf->nwritten; i++)
+		dump_server(dump, &conf->written[i]);
 }
 
 void conf_dump(const struct conf *conf, FILE *to)

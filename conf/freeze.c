@@ -33,6 +33,41 @@ static void freeze_server(struct arena *arena, struct conf_server *server)
 			freeze_addrs(arena, &server->check_address, &server->check_addrs);
 }
 
+static bool freeze_is_name(const struct conf_server *server)
+{
+	return server->resolve || server->srv;
+}
+
+/* A name that is looked up again and again: as many servers as it may become. */
+static void freeze_instances(
+	struct arena *arena, struct conf_backend *backend, const struct conf_server *written)
+{
+	for (uint32_t i = 0; i < CONF_RESOLVE_MAX; i++) {
+		struct conf_server *server = &backend->servers[backend->nservers++];
+
+		*server = *written;
+		server->name = arena_printf(arena, "%s#%u", written->name, i + 1);
+		server->dynamic = true;
+		server->instance = i;
+		server->written = written;
+	}
+}
+
+static void freeze_servers(struct arena *arena, struct conf_backend *backend)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < backend->nwritten; i++)
+		n += freeze_is_name(&backend->written[i]) ? CONF_RESOLVE_MAX : 1;
+	backend->servers = arena_alloc(arena, n * sizeof(*backend->servers));
+	for (size_t i = 0; i < backend->nwritten; i++) {
+		if (freeze_is_name(&backend->written[i]))
+			freeze_instances(arena, backend, &backend->written[i]);
+		else
+			backend->servers[backend->nservers++] = backend->written[i];
+	}
+}
+
 static void freeze_check(struct conf_check *check)
 {
 	if (check->fastinter_ms == 0)
@@ -49,12 +84,13 @@ static void freeze_backend(
 	draft->frozen = backend;
 	*backend = draft->conf;
 	freeze_check(&backend->check);
-	backend->servers = arena_alloc(arena, draft->nservers * sizeof(*backend->servers));
+	backend->written = arena_alloc(arena, draft->nservers * sizeof(*backend->written));
 	for (server = TAILQ_FIRST(&draft->servers); server != NULL;
 		server = TAILQ_NEXT(server, next)) {
 		freeze_server(arena, &server->conf);
-		backend->servers[backend->nservers++] = server->conf;
+		backend->written[backend->nwritten++] = server->conf;
 	}
+	freeze_servers(arena, backend);
 }
 
 static void freeze_frontend(

@@ -69,6 +69,18 @@ static const struct conf_key server_keys[] = {
 		.value = "",
 		.change = CHANGE_WORKERS,
 		.description = "where it is checked, when not at its address" },
+	[SERVER_RESOLVE] = { .name = "resolve",
+		.type = CONF_BOOL,
+		FIELD(draft_server, conf.resolve),
+		.value = "false",
+		.change = CHANGE_WORKERS,
+		.description = "look its name up again and again: a server for each address" },
+	[SERVER_SRV] = { .name = "srv",
+		.type = CONF_BOOL,
+		FIELD(draft_server, conf.srv),
+		.value = "false",
+		.change = CHANGE_WORKERS,
+		.description = "its address is that of a service: a server for each SRV record" },
 };
 const struct conf_table conf_server_table = TABLE("a server", server_keys);
 

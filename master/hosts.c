@@ -60,7 +60,7 @@ static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 		for (size_t j = 0; j < conf->backends[i].nservers; j++) {
 			const struct conf_server *server = &conf->backends[i].servers[j];
 
-			if (server->address.kind == ADDRESS_NAME)
+			if (server->address.kind == ADDRESS_NAME && !server->dynamic)
 				names[n++] = server->address.host;
 			if (server->has_check_address && server->check_address.kind == ADDRESS_NAME)
 				names[n++] = server->check_address.host;
@@ -96,16 +96,15 @@ static void hosts_fill(struct hosts *hosts, const struct conf *conf)
 	free(names);
 }
 
-static void on_host_resolved(
-	const struct sockaddr_any *addrs, size_t n, const char *error, void *arg)
+static void on_host_resolved(const struct resolver_answer *answer, void *arg)
 {
 	struct host *host = arg;
 
-	host->naddrs = n < CONF_SERVER_ADDRS_MAX ? n : CONF_SERVER_ADDRS_MAX;
-	if (host->naddrs > 0)
-		memcpy(host->addrs, addrs, host->naddrs * sizeof(addrs[0]));
-	if (error != NULL)
-		snprintf(host->error, sizeof(host->error), "%s", error);
+	host->naddrs = answer->n < CONF_SERVER_ADDRS_MAX ? answer->n : CONF_SERVER_ADDRS_MAX;
+	for (size_t i = 0; i < host->naddrs; i++)
+		host->addrs[i] = answer->list[i].addr;
+	if (answer->error != NULL)
+		snprintf(host->error, sizeof(host->error), "%s", answer->error);
 	if (--host->hosts->open == 0)
 		event_base_loopbreak(host->hosts->base);
 }
@@ -159,7 +158,7 @@ static void hosts_give(const struct hosts *hosts, struct conf *conf,
 {
 	const char *error;
 
-	if (server->address.kind == ADDRESS_NAME) {
+	if (server->address.kind == ADDRESS_NAME && !server->dynamic) {
 		server->naddrs =
 			hosts_copy(hosts, conf->arena, &server->address, &server->addrs, &error);
 		if (server->naddrs == 0)

@@ -19,6 +19,7 @@
 #include "master/bindings.h"
 #include "master/control.h"
 #include "master/daemonize.h"
+#include "master/first.h"
 #include "master/handover.h"
 #include "master/hosts.h"
 #include "master/notify.h"
@@ -156,6 +157,9 @@ static int master_bind(struct master *master)
 		result = opened == BINDINGS_FAILED ? -1 : 0;
 	}
 	hosts_free(hosts);
+	/* So that the first client finds a server. */
+	if (result == 0)
+		first_resolve(master->conf, master->shm);
 	return result;
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/check_result.h"
 #include "common/clock.h"
+#include "common/instances.h"
 #include "common/shm.h"
 #include "conf/conf.h"
 
@@ -228,7 +229,7 @@ static const char *server_state(const struct shm_admin *admin, const struct shm_
 static const char *server_check(const struct conf_backend *backend,
 	const struct conf_server *server, const struct shm_health *health, char buf[VIEW_SCRATCH])
 {
-	if (server->naddrs == 0)
+	if (server->naddrs == 0 && !server->dynamic)
 		return check_result_describe(CHECKED_NO_ADDRESS, 0, buf, VIEW_SCRATCH);
 	if (backend->check.type == CHECK_NONE)
 		return NULL;
@@ -260,6 +261,33 @@ static void server_counters(
 	view_number(row_r, out);
 }
 
+/* The address: that of the file, or what its name gives now. */
+static const char *server_address(
+	const struct conf_server *server, const struct instance *instance, char *buf, size_t bytes)
+{
+	return server->dynamic ? sockaddr_format(&instance->addr, buf, bytes)
+			       : server->address.text;
+}
+
+/* The next one that there is: an instance of a name exists while it has an address. */
+static const struct conf_server *servers_step(
+	const struct view_source *source, struct view_cursor *cursor, struct instance *instance_r)
+{
+	*instance_r = (struct instance){ 0 };
+	for (; cursor->outer < source->conf->nbackends; cursor->outer++, cursor->inner = 0) {
+		const struct conf_backend *backend = &source->conf->backends[cursor->outer];
+
+		while (cursor->inner < backend->nservers) {
+			const struct conf_server *server = &backend->servers[cursor->inner++];
+
+			if (!server->dynamic ||
+				instance_read(source->shm, server->place, instance_r))
+				return server;
+		}
+	}
+	return NULL;
+}
+
 static enum view_step servers_next(
 	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
 {
@@ -267,17 +295,13 @@ static enum view_step servers_next(
 	const struct conf_server *server;
 	const struct shm_admin *admin;
 	const struct shm_health *health;
+	struct instance instance;
 	uint64_t since_ms;
 
-	while (cursor->outer < source->conf->nbackends &&
-		cursor->inner >= source->conf->backends[cursor->outer].nservers) {
-		cursor->outer++;
-		cursor->inner = 0;
-	}
-	if (cursor->outer >= source->conf->nbackends)
+	server = servers_step(source, cursor, &instance);
+	if (server == NULL)
 		return VIEW_END;
 	backend = &source->conf->backends[cursor->outer];
-	server = &backend->servers[cursor->inner++];
 	admin = &shm_master(source->shm)->admin[server->place];
 	health = &shm_checker(source->shm)->servers[server->place];
 	since_ms = health->last_change_ms;
@@ -285,12 +309,12 @@ static enum view_step servers_next(
 		since_ms = shm_master(source->shm)->started_ms;
 	view_text(row_r, backend->name);
 	view_text(row_r, server->name);
-	view_text(row_r, server->address.text);
+	view_text(row_r, server_address(server, &instance, row_r->address, sizeof(row_r->address)));
 	view_text(row_r, server_state(admin, health));
 	view_text(row_r, server_admin(admin));
 	view_text(row_r, server_check(backend, server, health, row_r->scratch));
 	server_counters(source, server->place, row_r);
-	view_number(row_r, admin->weight);
+	view_number(row_r, instance_weight(&instance, admin->weight, server->weight));
 	view_number(row_r, admin->maxconn);
 	view_number(row_r, view_since_ms(clock_now_ms(), since_ms) / 1000);
 	return VIEW_ROW;

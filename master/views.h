@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/must.h"
+#include "common/sockaddr.h"
 
 struct conf;
 struct shm;
@@ -45,7 +46,8 @@ struct view_cell {
 struct view_row {
 	size_t ncells;
 	struct view_cell cells[VIEW_COLUMNS_MAX];
-	char scratch[VIEW_SCRATCH]; /* for texts that lie nowhere else */
+	char scratch[VIEW_SCRATCH];      /* for texts that lie nowhere else */
+	char address[SOCKADDR_TEXT_MAX]; /* the same */
 };
 
 /* All borrowed. */

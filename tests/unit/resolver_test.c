@@ -42,15 +42,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void on_done(const struct sockaddr_any *addrs, size_t n, const char *error, void *arg)
+static void on_done(const struct resolver_answer *found, void *arg)
 {
 	struct answer *answer = arg;
 
 	answer->calls++;
-	answer->n = n;
-	answer->error = error != NULL;
-	for (size_t i = 0; i < n; i++)
-		sockaddr_format(&addrs[i], answer->text[i], sizeof(answer->text[i]));
+	answer->n = found->n;
+	answer->error = found->error != NULL;
+	for (size_t i = 0; i < found->n; i++)
+		sockaddr_format(&found->list[i].addr, answer->text[i], sizeof(answer->text[i]));
 	resolver_free(answer->free_me);
 }
 

@@ -106,6 +106,25 @@ int balancer_pick(struct balancer *balancer, const struct balance_ask *ask)
 	return (int)balancer->usable[position].index;
 }
 
+/* By obstacle. Returns how many servers there are: instances of a name that it does not need do not count. */
+static size_t balancer_count_obstacles(const struct balancer *balancer, size_t counts[OBSTACLES])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < balancer->conf->nservers; i++) {
+		const struct conf_server *server = &balancer->conf->servers[i];
+		enum balance_obstacle obstacle =
+			balance_obstacle(balancer->shm, server, UINT64_MAX);
+		struct instance instance;
+
+		if (server->dynamic && !instance_read(balancer->shm, server->place, &instance))
+			continue;
+		counts[obstacle]++;
+		n++;
+	}
+	return n;
+}
+
 const char *balancer_nobody_why(const struct balancer *balancer, char *buf, size_t buf_bytes)
 {
 	static const char *const texts[OBSTACLES] = {
@@ -125,8 +144,11 @@ const char *balancer_nobody_why(const struct balancer *balancer, char *buf, size
 		snprintf(buf, buf_bytes, "the backend has no server");
 		return buf;
 	}
-	for (size_t i = 0; i < nservers; i++)
-		counts[balance_obstacle(balancer->shm, &balancer->conf->servers[i], UINT64_MAX)]++;
+	nservers = balancer_count_obstacles(balancer, counts);
+	if (nservers == 0) {
+		snprintf(buf, buf_bytes, "no name of its servers has an address");
+		return buf;
+	}
 	for (size_t i = 0; i < OBSTACLES; i++) {
 		if (counts[i] == nservers) {
 			if (nservers == 1)

@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "common/instances.h"
 #include "common/log.h"
 #include "worker/balance/algorithms.h"
 
@@ -14,6 +15,13 @@ static uint64_t usable_ejected_until(struct shm *shm, const struct conf_server *
 {
 	return atomic_load_explicit(
 		&shm_shared(shm)->servers[server->place].ejected_until_ms, memory_order_relaxed);
+}
+
+static bool usable_has_address(struct shm *shm, const struct conf_server *server)
+{
+	struct instance instance;
+
+	return server->dynamic ? instance_read(shm, server->place, &instance) : server->naddrs > 0;
 }
 
 enum balance_obstacle balance_obstacle(
@@ -28,7 +36,7 @@ enum balance_obstacle balance_obstacle(
 		return OBSTACLE_DRAIN;
 	if (atomic_load_explicit(&admin->weight, memory_order_relaxed) == 0)
 		return OBSTACLE_WEIGHT;
-	if (server->naddrs == 0)
+	if (!usable_has_address(shm, server))
 		return OBSTACLE_ADDRESS;
 	if (atomic_load_explicit(&shm_checker(shm)->servers[server->place].health,
 		    memory_order_relaxed) == HEALTH_DOWN)
@@ -38,14 +46,23 @@ enum balance_obstacle balance_obstacle(
 	return OBSTACLE_NONE;
 }
 
+static bool usable_is_backup(struct shm *shm, const struct conf_server *server)
+{
+	struct instance instance;
+
+	return server->backup ||
+		(server->dynamic && instance_read(shm, server->place, &instance) &&
+			instance.backup);
+}
+
 static enum balance_tier usable_tier(
-	const struct conf_server *server, enum balance_obstacle obstacle)
+	struct shm *shm, const struct conf_server *server, enum balance_obstacle obstacle)
 {
 	switch (obstacle) {
 	case OBSTACLE_NONE:
-		return server->backup ? TIER_BACKUP : TIER_PRIMARY;
+		return usable_is_backup(shm, server) ? TIER_BACKUP : TIER_PRIMARY;
 	case OBSTACLE_EJECTED:
-		return server->backup ? TIER_EJECTED_BACKUP : TIER_EJECTED_PRIMARY;
+		return usable_is_backup(shm, server) ? TIER_EJECTED_BACKUP : TIER_EJECTED_PRIMARY;
 	case OBSTACLE_DOWN:
 	case OBSTACLE_ADDRESS:
 	case OBSTACLE_WEIGHT:
@@ -66,7 +83,7 @@ static enum balance_tier usable_tiers(struct balancer *balancer, uint64_t now_ms
 	for (size_t i = 0; i < balancer->conf->nservers; i++) {
 		const struct conf_server *server = &balancer->conf->servers[i];
 		enum balance_obstacle obstacle = balance_obstacle(balancer->shm, server, now_ms);
-		enum balance_tier tier = usable_tier(server, obstacle);
+		enum balance_tier tier = usable_tier(balancer->shm, server, obstacle);
 
 		balancer->tiers[i] = (uint8_t)tier;
 		if (tier < first)
@@ -111,7 +128,10 @@ static uint32_t usable_weight(
 {
 	uint32_t weight = atomic_load_explicit(
 		&shm_master(balancer->shm)->admin[server->place].weight, memory_order_relaxed);
+	struct instance instance;
 
+	if (server->dynamic && instance_read(balancer->shm, server->place, &instance))
+		weight = instance_weight(&instance, weight, server->weight);
 	/* It may have become 0 since it was looked at: the epoch says so, soon. */
 	if (weight == 0)
 		weight = 1;

@@ -11,6 +11,7 @@
 
 #include "common/child.h"
 #include "common/clock.h"
+#include "common/instances.h"
 #include "common/log.h"
 #include "worker/checker/impl.h"
 #include "worker/checker/schedule.h"
@@ -72,6 +73,25 @@ static void check_leave(struct check *check)
 	STAILQ_REMOVE_HEAD(&set->queue, link);
 	next->phase = CHECK_ADMITTED;
 	check_timer_set(next, 0);
+}
+
+void check_again(struct check *check)
+{
+	if (check->phase == CHECK_CONNECTS || check->phase == CHECK_ASKS)
+		check_leave(check);
+	if (check->phase != CHECK_RESTS)
+		return; /* it has yet to begin */
+	check->due_ms = clock_now_ms();
+	check_rest(check);
+}
+
+/* An instance of a name without an address: nothing to check until it gets one. */
+static bool check_is_nowhere(const struct check *check)
+{
+	struct instance instance;
+
+	return check->server->dynamic &&
+		!instance_read(check->set->shm, check->server->place, &instance);
 }
 
 void check_finish(struct check *check, enum check_result result, uint32_t detail)
@@ -145,7 +165,7 @@ static void check_due(struct check *check)
 {
 	struct check_set *set = check->set;
 
-	if (verdict_is_maint(set->shm, check->server)) {
+	if (verdict_is_maint(set->shm, check->server) || check_is_nowhere(check)) {
 		uint32_t inter_ms = check->plan->backend->check.inter_ms;
 
 		verdict_forget_streak(set->shm, check->server);

@@ -9,6 +9,7 @@
 #include "common/must.h"
 
 struct conf;
+struct conf_server;
 struct event_base;
 struct shm;
 
@@ -19,6 +20,10 @@ struct check_set;
  * when there is no memory; nothing is allocated afterwards. */
 struct check_set *check_set_new(
 	struct event_base *base, const struct conf *conf, struct shm *shm, uint32_t under_way_max);
+
+/* The address of an instance of a name changed: what is under way ends without a result, and the next check
+ * begins at once. */
+void check_set_address_changed(struct check_set *set, const struct conf_server *server);
 
 /* Ends what is under way without a result. */
 void check_set_free(struct check_set *set);

@@ -14,6 +14,7 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "worker/checker/check.h"
+#include "worker/checker/lookups.h"
 
 #define CHECKER_UNDER_WAY_MAX 4096
 #define CHECKER_FDS_OTHER     32 /* log, channel, loop, and room to spare */
@@ -24,6 +25,7 @@ struct checker {
 	struct channel *channel;   /* owned */
 	struct event *heartbeat;   /* owned */
 	struct check_set *checks;  /* owned */
+	struct lookups *lookups;   /* owned; NULL when no name is to be looked up */
 };
 
 static void on_channel_message(struct channel *channel, struct message *message, void *arg)
@@ -143,10 +145,12 @@ int checker_main(const struct child *child)
 	checker_heartbeat_start(&checker);
 	checker.checks =
 		check_set_new(checker.base, child->conf, child->shm, checker_under_way_max());
+	checker.lookups = lookups_new(checker.base, child->conf, child->shm, checker.checks);
 	checker_send_ready(&checker);
 
 	event_base_dispatch(checker.base);
 
+	lookups_free(checker.lookups);
 	check_set_free(checker.checks);
 	event_free(checker.heartbeat);
 	channel_free(checker.channel);

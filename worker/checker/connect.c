@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/connect.h"
+#include "common/instances.h"
 #include "worker/checker/impl.h"
 
 static void check_connect(struct check *check);
@@ -16,6 +17,10 @@ static const struct sockaddr_any *check_addrs(const struct check *check, uint32_
 {
 	const struct conf_server *server = check->server;
 
+	if (server->dynamic) {
+		*n_r = check->instance.len > 0;
+		return &check->instance;
+	}
 	*n_r = (uint32_t)(server->has_check_address ? server->ncheck_addrs : server->naddrs);
 	return server->has_check_address ? server->check_addrs : server->addrs;
 }
@@ -155,9 +160,19 @@ void check_connect_start(struct check *check)
 {
 	const struct shm_shared_server *shared =
 		&shm_shared(check->set->shm)->servers[check->server->place];
+	struct instance instance;
 	uint32_t n;
 
+	if (check->server->dynamic) {
+		check->address = 0;
+		(void)instance_read(check->set->shm, check->server->place, &instance);
+		check->instance = instance.addr;
+	}
 	check_addrs(check, &n);
+	if (n == 0) {
+		check_give_up(check, EADDRNOTAVAIL); /* gone since it was due */
+		return;
+	}
 	if (!check->server->has_check_address)
 		check->address = atomic_load_explicit(&shared->last_addr, memory_order_relaxed) % n;
 	check->naddrs_left = n;

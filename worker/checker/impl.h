@@ -58,12 +58,13 @@ struct check {
 	const struct check_plan *plan;    /* borrowed, the set's */
 	const struct conf_server *server; /* borrowed */
 	enum check_phase phase;
-	int fd;               /* owned; -1 unless under way */
-	uint64_t due_ms;      /* when it last began, or is to begin next */
-	uint64_t deadline_ms; /* of the check under way */
-	uint32_t address;     /* the one being tried */
-	uint32_t naddrs_left; /* still to be tried, with that one */
-	uint32_t sent;        /* of the question */
+	int fd;                       /* owned; -1 unless under way */
+	uint64_t due_ms;              /* when it last began, or is to begin next */
+	uint64_t deadline_ms;         /* of the check under way */
+	uint32_t address;             /* the one being tried */
+	uint32_t naddrs_left;         /* still to be tried, with that one */
+	uint32_t sent;                /* of the question */
+	struct sockaddr_any instance; /* where it is now, when it is an instance of a name */
 	union {
 		struct http_answer http;
 		struct expect_search expect;
@@ -96,6 +97,8 @@ struct check_set {
 
 /* Until due_ms, which is moved to now when it has passed. */
 void check_rest(struct check *check);
+/* It is due now; one that is under way ends first, without a result. */
+void check_again(struct check *check);
 /* event_callback_fn of check->timer, whatever the phase. */
 void on_check_timer(evutil_socket_t fd, short what, void *arg);
 

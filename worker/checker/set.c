@@ -154,6 +154,14 @@ struct check_set *check_set_new(
 	return set;
 }
 
+void check_set_address_changed(struct check_set *set, const struct conf_server *server)
+{
+	for (size_t i = 0; i < set->nchecks; i++) {
+		if (set->checks[i].server == server)
+			check_again(&set->checks[i]);
+	}
+}
+
 void check_set_free(struct check_set *set)
 {
 	for (size_t i = 0; i < set->nchecks; i++) {

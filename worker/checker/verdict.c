@@ -3,6 +3,7 @@
 
 #include "common/check_result.h"
 #include "common/clock.h"
+#include "common/instances.h"
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
@@ -16,7 +17,7 @@ static struct shm_health *verdict_health(struct shm *shm, const struct conf_serv
 enum check_target verdict_target(
 	const struct conf_backend *backend, const struct conf_server *server)
 {
-	if (server->naddrs == 0)
+	if (server->naddrs == 0 && !server->dynamic)
 		return TARGET_UNRESOLVED;
 	if (backend->check.type == CHECK_NONE)
 		return TARGET_UNCHECKED;
@@ -67,7 +68,11 @@ void verdict_begin(
 	enum check_target target = verdict_target(backend, server);
 	struct check_state state = verdict_state(shm, server);
 	bool fresh = atomic_load_explicit(&health->last_change_ms, memory_order_relaxed) == 0;
+	struct instance instance;
 
+	/* Not down: relays to the address that it had may go on. */
+	if (server->dynamic && !instance_read(shm, server->place, &instance))
+		target = TARGET_UNCHECKED;
 	check_state_begin(&state, target);
 	if (target == TARGET_UNRESOLVED)
 		verdict_store_result(health, CHECKED_NO_ADDRESS, 0);
@@ -77,6 +82,23 @@ void verdict_begin(
 	/* What is up from the beginning never came up: there is nothing to begin slowly. */
 	if (fresh && state.health == HEALTH_UP)
 		atomic_store_explicit(&health->last_change_ms, 0, memory_order_relaxed);
+}
+
+void verdict_forget(
+	struct shm *shm, const struct conf_backend *backend, const struct conf_server *server)
+{
+	struct shm_shared_server *shared = &shm_shared(shm)->servers[server->place];
+	const struct check_state nothing = { .health = HEALTH_NOCHECK };
+
+	verdict_store(shm, backend, server, &nothing);
+	/* The address that comes next is no server from the beginning: it begins slowly. */
+	atomic_store_explicit(
+		&verdict_health(shm, server)->last_change_ms, clock_now_ms(), memory_order_relaxed);
+	atomic_store_explicit(&shared->fails, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->ejections, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->ejected_until_ms, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->latency_at_ms, 0, memory_order_relaxed);
+	atomic_store_explicit(&shared->latency_us, 0, memory_order_relaxed);
 }
 
 static void verdict_log(struct shm *shm, const struct conf_backend *backend,

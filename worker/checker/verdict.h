@@ -12,12 +12,16 @@ struct conf_backend;
 struct conf_server;
 struct shm;
 
-/* What its configuration alone says of a server. */
+/* What its configuration alone says of a server. An instance of a name is checked while it has an address. */
 enum check_target verdict_target(
 	const struct conf_backend *backend, const struct conf_server *server);
 
 /* A checker starts: the state that its predecessor left stays, what never had one gets its first. */
 void verdict_begin(
+	struct shm *shm, const struct conf_backend *backend, const struct conf_server *server);
+
+/* An instance of a name got an address, or lost its: nothing is known of it any more. */
+void verdict_forget(
 	struct shm *shm, const struct conf_backend *backend, const struct conf_server *server);
 
 struct check_state verdict_state(struct shm *shm, const struct conf_server *server);

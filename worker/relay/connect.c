@@ -10,6 +10,7 @@
 #include "common/connect.h"
 #include "common/counts.h"
 #include "common/histogram.h"
+#include "common/instances.h"
 #include "common/log.h"
 #include "worker/balance/latency.h"
 #include "worker/balance/passive.h"
@@ -129,9 +130,7 @@ void relay_choose(struct relay *relay)
 /* Only a port that the kernel gives out can be its own peer: spares the question where it cannot be. */
 static bool connect_is_echo(const struct relay *relay)
 {
-	const struct sockaddr_any *to = &relay->chosen->addrs[relay->record->address];
-
-	return sockaddr_port(to) >= relay->relays->first_local_port &&
+	return relay->server_port >= relay->relays->first_local_port &&
 		connect_met_itself(relay->server.fd);
 }
 
@@ -272,20 +271,42 @@ static int connect_address(struct relay *relay, const struct sockaddr_any *addr,
 	return 0;
 }
 
+/* One of the chosen server's addresses; false when there are no more. The list of an instance of a name has at
+ * most one, which may be gone since the server was chosen. */
+static bool connect_next_addr(struct relay *relay, struct sockaddr_any *addr_r)
+{
+	const struct conf_server *server = relay->chosen;
+	struct shm *shm = relay->relays->shm;
+	struct instance instance;
+	uint32_t last;
+
+	if (server->dynamic) {
+		if (relay->addrs_tried++ > 0 || !instance_read(shm, server->place, &instance))
+			return false;
+		relay->record->address = 0;
+		*addr_r = instance.addr;
+	} else {
+		if (relay->addrs_tried >= server->naddrs)
+			return false;
+		last = shm_shared(shm)->servers[server->place].last_addr;
+		relay->record->address = (uint32_t)((last + relay->addrs_tried++) % server->naddrs);
+		*addr_r = server->addrs[relay->record->address];
+	}
+	relay->server_port = sockaddr_port(addr_r);
+	return true;
+}
+
 /* The next address of the chosen server, beginning with the one that last worked; then another server. */
 static void connect_next(struct relay *relay, int error)
 {
-	const struct conf_server *server = relay->chosen;
-	uint32_t last = shm_shared(relay->relays->shm)->servers[server->place].last_addr;
+	struct sockaddr_any addr;
 
-	while (relay->addrs_tried < server->naddrs) {
-		uint32_t at = (uint32_t)((last + relay->addrs_tried++) % server->naddrs);
+	while (connect_next_addr(relay, &addr)) {
 		bool done = false;
 
-		relay->record->address = at;
 		relay->connect_us = clock_now_us();
 		relay->since_ms = relay->connect_us / 1000;
-		error = connect_address(relay, &server->addrs[at], &done);
+		error = connect_address(relay, &addr, &done);
 		if (error == 0) {
 			if (done)
 				connect_done(relay);
@@ -301,7 +322,7 @@ static void connect_next(struct relay *relay, int error)
 
 static void connect_begin(struct relay *relay)
 {
-	connect_next(relay, EADDRNOTAVAIL);
+	connect_next(relay, relay->chosen->dynamic ? EHOSTUNREACH : EADDRNOTAVAIL);
 }
 
 static void connect_failed(struct relay *relay, int error)

@@ -42,6 +42,7 @@ struct relay {
 	uint64_t connect_us;                /* when the connect began */
 	uint32_t tried[BALANCE_TRIED_MAX];  /* servers whose connect failed */
 	uint16_t local_port;
+	uint16_t server_port; /* of the address that is tried */
 	uint8_t ntried;
 	uint8_t addrs_tried; /* of the chosen server */
 	bool queued;         /* on the run queue */
