@@ -362,6 +362,42 @@ static void test_slowstart_of_all(void **state)
 	bed_close(&bed);
 }
 
+/* Instances of a name: chosen while they have an address, with the weight and rank of their SRV record. */
+static void test_instances(void **state)
+{
+	struct bed bed;
+	struct instance instance = { .weight = 2 };
+	int of_b = 0;
+	char why[128];
+
+	(void)state;
+	bed_open(&bed, BALANCE_ROUNDROBIN, 3, NULL);
+	for (size_t i = 0; i < 3; i++) {
+		bed.conf.servers[i].dynamic = true;
+		bed.conf.servers[i].naddrs = 0;
+		bed.conf.servers[i].weight = 1;
+	}
+	bed_renew(&bed);
+	expect_picks(&bed, "--");
+	assert_string_equal(balancer_nobody_why(bed.balancer, why, sizeof(why)),
+		"no name of its servers has an address");
+	instance.addr = bed.addr;
+	instance_write(bed.shm, bed.conf.servers[1].place, &instance);
+	instance.weight = 1;
+	instance_write(bed.shm, bed.conf.servers[2].place, &instance);
+	bed_changed(&bed);
+	for (int i = 0; i < 6; i++)
+		of_b += bed_pick(&bed) == 1;
+	assert_int_equal(of_b, 4);
+	instance.backup = true;
+	instance_write(bed.shm, bed.conf.servers[2].place, &instance);
+	bed_changed(&bed);
+	expect_picks(&bed, "bbb");
+	bed_health(&bed, 1, HEALTH_DOWN);
+	expect_picks(&bed, "cc");
+	bed_close(&bed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_slowstart_goes_by_the_clock),
 		cmocka_unit_test(test_slowstart_not),
 		cmocka_unit_test(test_slowstart_of_all),
+		cmocka_unit_test(test_instances),
 	};
 
 	return cmocka_run_group_tests_name("who can be chosen", tests, NULL, NULL);
