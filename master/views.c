@@ -178,20 +178,14 @@ const struct view view_frontends = {
 /* ------------------------------------------------------------------ servers */
 
 static const struct view_column servers_columns[] = {
-	{ "backend", "BACKEND", VIEW_TEXT },
-	{ "server", "SERVER", VIEW_TEXT },
-	{ "address", "ADDRESS", VIEW_TEXT },
-	{ "state", "STATE", VIEW_TEXT },
-	{ "admin", "ADMIN", VIEW_TEXT },
-	{ "check", "CHECK", VIEW_TEXT },
-	{ "active", "ACTIVE", VIEW_COUNT },
-	{ "total", "TOTAL", VIEW_COUNT },
-	{ "failed", "FAILED", VIEW_COUNT },
-	{ "bytes_in", "IN", VIEW_BYTES },
-	{ "bytes_out", "OUT", VIEW_BYTES },
-	{ "weight", "WEIGHT", VIEW_COUNT },
-	{ "maxconn", "MAXCONN", VIEW_COUNT },
-	{ "last_change_s", "SINCE", VIEW_SECONDS },
+	{ "backend", "BACKEND", VIEW_TEXT }, { "server", "SERVER", VIEW_TEXT },
+	{ "address", "ADDRESS", VIEW_TEXT }, { "state", "STATE", VIEW_TEXT },
+	{ "admin", "ADMIN", VIEW_TEXT }, { "check", "CHECK", VIEW_TEXT },
+	{ "active", "ACTIVE", VIEW_COUNT }, { "total", "TOTAL", VIEW_COUNT },
+	{ "failed", "FAILED", VIEW_COUNT }, { "bytes_in", "IN", VIEW_BYTES },
+	{ "bytes_out", "OUT", VIEW_BYTES }, { "weight", "WEIGHT", VIEW_COUNT },
+	{ "maxconn", "MAXCONN", VIEW_COUNT }, { "last_change_s", "SINCE", VIEW_SECONDS },
+	{ "last_check_s", "CHECKED", VIEW_SECONDS }, /* how old the state is */
 };
 
 static const char *server_admin(const struct shm_admin *admin)
@@ -288,6 +282,14 @@ static const struct conf_server *servers_step(
 	return NULL;
 }
 
+/* Seconds since then; since the daemon's start when it never was. */
+static uint64_t server_since_s(const struct view_source *source, uint64_t at_ms)
+{
+	if (at_ms == 0)
+		at_ms = shm_master(source->shm)->started_ms;
+	return view_since_ms(clock_now_ms(), at_ms) / 1000;
+}
+
 static enum view_step servers_next(
 	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
 {
@@ -296,7 +298,6 @@ static enum view_step servers_next(
 	const struct shm_admin *admin;
 	const struct shm_health *health;
 	struct instance instance;
-	uint64_t since_ms;
 
 	server = servers_step(source, cursor, &instance);
 	if (server == NULL)
@@ -304,9 +305,6 @@ static enum view_step servers_next(
 	backend = &source->conf->backends[cursor->outer];
 	admin = &shm_master(source->shm)->admin[server->place];
 	health = &shm_checker(source->shm)->servers[server->place];
-	since_ms = health->last_change_ms;
-	if (since_ms == 0)
-		since_ms = shm_master(source->shm)->started_ms;
 	view_text(row_r, backend->name);
 	view_text(row_r, server->name);
 	view_text(row_r, server_address(server, &instance, row_r->address, sizeof(row_r->address)));
@@ -316,7 +314,8 @@ static enum view_step servers_next(
 	server_counters(source, server->place, row_r);
 	view_number(row_r, instance_weight(&instance, admin->weight, server->weight));
 	view_number(row_r, admin->maxconn);
-	view_number(row_r, view_since_ms(clock_now_ms(), since_ms) / 1000);
+	view_number(row_r, server_since_s(source, health->last_change_ms));
+	view_number(row_r, server_since_s(source, health->last_check_ms));
 	return VIEW_ROW;
 }
 

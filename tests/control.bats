@@ -91,6 +91,8 @@ second_proxyd()
 	shown show servers 'map(.admin) == ["ready", "ready"] and map(.maxconn) == [0, 0]'
 	shown show servers '.[0].state == "up" and .[0].check == "ok" and .[1].total == 0'
 	shown show servers '.[1].check | contains("refused")'
+	# Checked every 200 ms: how old the state is can be seen.
+	shown show servers 'all(.[]; .last_check_s <= 2)'
 	shown show servers '.[0].total == 10 and .[0].bytes_in > 0 and .[0].bytes_out > 0'
 	shown show servers 'map(.last_change_s | type) == ["number", "number"] and map(.failed) == [0, 0]'
 }

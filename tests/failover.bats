@@ -103,8 +103,10 @@ three()
 	[ "$before" -gt 300 ]
 }
 
-@test "hostile: 9,000 clients that connect and say nothing cost no buffer, end by their timeout, disturb nobody" {
-	[ -z "$SAN" ] || skip "memory and latencies mean nothing under sanitizers"
+# hostile SCENARIO: 9,000 clients (the fd limit allows no more in one process, with what else is open) at one
+# frontend, and what that does to the clients of another.
+hostile()
+{
 	local quiet loud kb
 	front=$(free_port)
 	read -ra back <<<"$(free_port 2)"
@@ -112,21 +114,35 @@ three()
 	PROXYD_WORKERS=2 start_proxyd <<-END
 	global: {workers: 2}
 	frontends:
-	  silent: {bind: "127.0.0.1:$front", service: discard, timeouts: {client: 6s}}
+	  slow: {bind: "127.0.0.1:$front", service: http, timeouts: {client: 5s}}
 	  others: {bind: "127.0.0.1:${back[1]}", forward: "127.0.0.1:${back[0]}"}
 	END
-	client -t 10 "127.0.0.1:${back[1]}" rate 100 2 >quiet.json
+	client -t 10 "127.0.0.1:${back[1]}" rate 200 2 >quiet.json
 	kb=$(rss_kb "$PROXYD_PID")
-	spawn held "$HELPERS/client" -t 30 "127.0.0.1:$front" hold 9000 20
+	spawn slow "$HELPERS/client" -t 30 "127.0.0.1:$front" "$1" 9000 30
+	crowd=$SPAWNED_PID
 	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -ge 9000 ]' 15
+	client -t 10 "127.0.0.1:${back[1]}" rate 200 2 >loud.json
+	# Resident in both workers, the shared pages in each process that touched them: 9,000 times 768 bytes are
+	# 6.6 MiB.
 	kb=$(($(rss_kb "$PROXYD_PID") - kb))
-	# Resident in both workers and the shared memory, which every process shows as its own: 9,000 times 768
-	# bytes of theirs are 6.6 MiB.
 	assert_between "$((kb * 1024 / 9000))" 0 1500 "bytes each, shared pages counted several times"
-	client -t 10 "127.0.0.1:${back[1]}" rate 100 2 >loud.json
-	quiet=$(jq .slowest_ms quiet.json)
-	loud=$(jq .slowest_ms loud.json)
-	[ "$loud" -le $((quiet * 2 + 20)) ] || { echo "slowest $quiet ms without, $loud ms with them" >&2 && false; }
-	assert_eq "$(jq .ok loud.json)" 200
+	assert_eq "$(jq .ok loud.json)" 400
+	quiet=$(jq .p99_us quiet.json)
+	loud=$(jq .p99_us loud.json)
+	echo "p99: $quiet us without, $loud us with them"
+	# A millisecond is what the scheduler of a shared machine adds.
+	[ "$loud" -le $((quiet * 2 + 1000)) ]
+}
+
+@test "hostile: 9,000 clients that say nothing cost no buffer, disturb nobody, end by their timeout" {
+	[ -z "$SAN" ] || skip "memory and latencies mean nothing under sanitizers"
+	hostile hold
 	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -eq 0 ]' 20
+}
+
+@test "hostile: 9,000 clients that send a byte a second cost no buffer and disturb nobody" {
+	[ -z "$SAN" ] || skip "memory and latencies mean nothing under sanitizers"
+	hostile drip
+	kill "$crowd"
 }

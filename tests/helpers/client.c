@@ -14,6 +14,7 @@
  *                            "eof BYTES MS" or "reset BYTES MS"
  *   rate N SECONDS           N requests a second, each on a connection of its own (client_many.c)
  *   hold N SECONDS           N connections kept for so long, or until TERM (client_many.c)
+ *   drip N SECONDS           the same, with a byte a second on each
  *
  * Exits 0 when all was as it should be, 3 refused, 4 reset, 5 no end within -t (10 s), 6 too short an answer,
  * 7 a wrong one.
@@ -259,7 +260,9 @@ int main(int argc, char **argv)
 	if (strcmp(name, "rate") == 0 && argc == 4)
 		return many_rate(&addr, parse_size(argv[2]), parse_size(argv[3]), timeout_s);
 	if (strcmp(name, "hold") == 0 && argc == 4)
-		return many_hold(&addr, parse_size(argv[2]), parse_size(argv[3]));
+		return many_hold(&addr, parse_size(argv[2]), parse_size(argv[3]), false);
+	if (strcmp(name, "drip") == 0 && argc == 4)
+		return many_hold(&addr, parse_size(argv[2]), parse_size(argv[3]), true);
 	signal(SIGALRM, on_alarm);
 	alarm(timeout_s);
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {

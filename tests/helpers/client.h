@@ -2,6 +2,7 @@
 #ifndef PROXYD_TESTS_HELPERS_CLIENT_H
 #define PROXYD_TESTS_HELPERS_CLIENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct peer_addr;
@@ -17,11 +18,12 @@ enum outcome {
 };
 
 /* Start `rate` requests a second for so many seconds, against origins `answer`. Prints one JSON line: how
- * many came to which end, the slowest in ms, and how often each answer came. Exits 0 whatever the ends. */
+ * many came to which end, the 99th percentile in us, the slowest in ms, and how often each answer came. Exits 0 whatever the ends. */
 int many_rate(const struct peer_addr *addr, uint64_t rate, uint64_t seconds, uint64_t timeout_s);
 
 /* Open n connections, say "connected N" on stdout, keep them for so many seconds or until TERM, then send a
- * line on each that is still open and wait up to 2 s for answers. Prints one JSON line. */
-int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds);
+ * line on each that is still open and wait up to 2 s for answers. dripping: each sends a byte a second meanwhile.
+ * Prints one JSON line. */
+int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds, bool dripping);
 
 #endif

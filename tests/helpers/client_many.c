@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/helpers/client.h"
@@ -37,9 +38,12 @@ struct asker {
 	int fd; /* owned */
 	bool sent;
 	uint64_t started_ms;
+	uint64_t started_us;
 	size_t len;
 	char answer[ANSWER_MAX];
 };
+
+#define TOOK_MAX 20000
 
 /* One run of `rate`. */
 struct rate {
@@ -49,6 +53,8 @@ struct rate {
 	uint64_t started;
 	uint64_t ended[KINDS];
 	uint64_t slowest_ms;
+	uint32_t took_us100
+		[TOOK_MAX]; /* how many took so many tenths of a millisecond; the last: or more */
 	size_t nnames;
 	struct {
 		char text[ANSWER_MAX];
@@ -84,10 +90,34 @@ static void count_name(struct rate *rate, const char *text)
 	rate->names[i].count++;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* 99 of 100 were at their end within this. */
+static uint64_t rate_p99_us(const struct rate *rate)
+{
+	uint64_t all = 0;
+	uint64_t below = 0;
+	uint64_t took = 0;
+
+	for (size_t i = 0; i < TOOK_MAX; i++)
+		all += rate->took_us100[i];
+	for (; took < TOOK_MAX && below * 100 < all * 99; took++)
+		below += rate->took_us100[took];
+	return took * 100;
+}
+
 static void asker_end(struct rate *rate, struct asker *asker, enum kind kind)
 {
 	uint64_t ms = now_ms() - asker->started_ms;
+	uint64_t took = (now_us() - asker->started_us) / 100;
 
+	rate->took_us100[took < TOOK_MAX ? took : TOOK_MAX - 1]++;
 	if (kind == KIND_OK) {
 		/* The whole answer is one line. */
 		if (asker->len == 0) {
@@ -120,6 +150,7 @@ static void asker_start(struct rate *rate)
 	if (asker->fd < 0)
 		die("socket: %s", strerror(errno));
 	asker->started_ms = now_ms();
+	asker->started_us = now_us();
 	asker->next = &rate->list;
 	asker->prev = rate->list.prev;
 	rate->list.prev->next = asker;
@@ -165,7 +196,8 @@ static void print_rate(const struct rate *rate)
 	printf("{\"started\":%llu", (unsigned long long)rate->started);
 	for (int i = 0; i < KINDS; i++)
 		printf(",\"%s\":%llu", kind_names[i], (unsigned long long)rate->ended[i]);
-	printf(",\"slowest_ms\":%llu,\"answers\":{", (unsigned long long)rate->slowest_ms);
+	printf(",\"p99_us\":%llu,\"slowest_ms\":%llu,\"answers\":{",
+		(unsigned long long)rate_p99_us(rate), (unsigned long long)rate->slowest_ms);
 	for (size_t i = 0; i < rate->nnames; i++)
 		printf("%s\"%s\":%llu", i ? "," : "", rate->names[i].text,
 			(unsigned long long)rate->names[i].count);
@@ -246,8 +278,21 @@ static uint64_t open_all(const struct peer_addr *addr, int *fds, uint64_t n)
 	return connected;
 }
 
-int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds)
+#define DRIPS 100 /* portions of a second: the clients do not beat in step */
+
+/* A byte on every hundredth, never a whole request. */
+static void drip(const int *fds, uint64_t n, uint64_t portion)
 {
+	for (uint64_t i = portion % DRIPS; i < n; i += DRIPS) {
+		if (fds[i] >= 0)
+			(void)!send(fds[i], "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+}
+
+int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds, bool dripping)
+{
+	uint64_t portion = 0;
+	uint64_t dripped_ms = now_ms();
 	uint64_t answered = 0;
 	uint64_t connected;
 	uint64_t lost = 0;
@@ -259,8 +304,13 @@ int many_hold(const struct peer_addr *addr, uint64_t n, uint64_t seconds)
 	signal(SIGTERM, on_term);
 	connected = open_all(addr, fds, n);
 	until = now_ms() + seconds * 1000;
-	while (!enough && now_ms() < until)
+	while (!enough && now_ms() < until) {
 		sleep_ms(10);
+		if (dripping && now_ms() - dripped_ms >= 1000 / DRIPS) {
+			drip(fds, n, portion++);
+			dripped_ms += 1000 / DRIPS;
+		}
+	}
 	for (uint64_t i = 0; i < n; i++) {
 		if (fds[i] < 0)
 			continue;

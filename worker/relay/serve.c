@@ -70,8 +70,9 @@ static bool serve_answer(struct relay *relay, const struct service_input *in)
 		relay->client.flags &= (uint8_t)~STREAM_READABLE;
 		if (stream_ended(&relay->client) || in->full)
 			serve_ended(relay, 0);
-		else
-			stream_make_room(&relay->client);
+		else if (relay->record->bytes_in > 0)
+			stream_make_room(
+				&relay->client); /* a first request cannot be short of it */
 		return false;
 	}
 	state->unit_bytes = (uint32_t)out.consumed;
