@@ -52,7 +52,7 @@ static void check_connect_failed(struct check *check, enum check_result result, 
 		return;
 	}
 	check_addrs(check, &n);
-	check->address = (check->address + 1) % n;
+	check->address = check->address + 1 < n ? check->address + 1 : 0;
 	check_connect(check);
 }
 
