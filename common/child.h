@@ -1,9 +1,9 @@
 /* What the master hands to a child process that it forks, and all that a child inherits.
  *
  * Fds: every fd of the master is closed in the child but stdin, stdout and stderr and those named
- * here. Memory: the configuration (const from then on) and the shared memory (restricted to what the
- * role may write by the child itself, see shm_restrict). Signals: unblocked and at their
- * defaults, but INT, QUIT and HUP (a terminal sends them to all, the master answers) and PIPE: ignored.
+ * here. Memory: the configuration (const from then on) and the shared memory, restricted to what the
+ * role may write (shm_restrict). Signals: unblocked and at their defaults, but for those that
+ * child_ignore_signals names.
  */
 #ifndef PROXYD_COMMON_CHILD_H
 #define PROXYD_COMMON_CHILD_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct conf;
+struct event_base;
 struct shm;
 struct sink;
 
@@ -32,6 +33,9 @@ struct child {
 /* A terminal's Ctrl-C and a signal to the whole process group reach the children too; what they mean is the
  * master's to say. Ignores INT, QUIT, HUP, USR1, USR2 and PIPE; TERM stays. */
 void child_ignore_signals(void);
+
+/* The loop of a child: one thread, no locks. Exits when there is none to be had. */
+struct event_base *child_event_base(void);
 
 /* What main does after the fork: runs until told to stop, returns the exit code. They live in worker/,
  * which master/ may not include. The log is open; privileges are already dropped. */

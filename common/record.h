@@ -30,7 +30,6 @@ enum relay_state {
 /* One direction's half of the ledger and of the half-close. */
 enum record_flow {
 	FLOW_OPEN,
-	FLOW_FIN,  /* the reader's end was seen, bytes may still be on their way */
 	FLOW_DONE, /* the FIN was passed on */
 };
 

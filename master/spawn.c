@@ -34,21 +34,17 @@ const char *spawn_name(enum child_role role, uint32_t slot, char *buf, size_t bu
 	return buf;
 }
 
-/* Handlers back to the defaults, then unblock. Ignored: what a terminal sends to all (the master alone
- * answers it), and SIGPIPE, which no child can have a use for. */
+/* Handlers back to the defaults, those that only the master answers ignored, then unblock. */
 static void spawn_reset_signals(void)
 {
 	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	const struct sigaction ignore = { .sa_handler = SIG_IGN };
-	const int ignored[] = { SIGINT, SIGQUIT, SIGHUP, SIGPIPE };
 	sigset_t none;
 
 	for (int number = 1; number < NSIG; number++) {
 		if (number != SIGKILL && number != SIGSTOP)
 			sigaction(number, &standard, NULL);
 	}
-	for (size_t i = 0; i < NELEMS(ignored); i++)
-		sigaction(ignored[i], &ignore, NULL);
+	child_ignore_signals();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

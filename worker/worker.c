@@ -163,17 +163,8 @@ static void on_channel_end(
 static void worker_init(struct worker *worker, const struct child *child)
 {
 	const struct channel_handlers handlers = { on_message, on_channel_end, worker };
-	struct event_config *config = event_config_new();
 
-	if (config != NULL) {
-		event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-		worker->base = event_base_new_with_config(config);
-		event_config_free(config);
-	}
-	if (worker->base == NULL) {
-		log_fatal("no event loop");
-		exit(EXIT_CODE_FAILED);
-	}
+	worker->base = child_event_base();
 	worker->child = child;
 	worker->slot = shm_slot(child->shm, child->slot);
 	worker->channel = channel_new(worker->base, child->channel_fd, CHANNEL_CHILD, &handlers);
@@ -193,7 +184,6 @@ static void worker_start(struct worker *worker)
 		.type = C2M_READY, .payload = &ready, .payload_bytes = sizeof(ready)
 	};
 
-	child_ignore_signals();
 	event_add(&worker->term, NULL);
 	event_add(&worker->heartbeat, &tv);
 	on_heartbeat(-1, 0, worker);

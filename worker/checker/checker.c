@@ -68,20 +68,6 @@ static void checker_no_memory(const char *what)
 	exit(EXIT_CODE_FAILED);
 }
 
-static struct event_base *checker_base_new(void)
-{
-	struct event_config *config = event_config_new();
-	struct event_base *base = NULL;
-
-	if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
-		base = event_base_new_with_config(config);
-	if (config != NULL)
-		event_config_free(config);
-	if (base == NULL)
-		checker_no_memory("an event loop");
-	return base;
-}
-
 /* Five a timeout: the loop may be late by some of them before the master takes us for hung. */
 static void checker_heartbeat_start(struct checker *checker)
 {
@@ -134,13 +120,8 @@ int checker_main(const struct child *child)
 	};
 
 	/* A service manager stops all processes of a service at once: the master says when it is our turn. */
-	child_ignore_signals();
 	signal(SIGTERM, SIG_IGN);
-	if (shm_restrict(child->shm, SHM_CHECKER, child->slot) < 0) {
-		log_error("cannot restrict the shared memory");
-		return EXIT_CODE_FAILED;
-	}
-	checker.base = checker_base_new();
+	checker.base = child_event_base();
 	checker.channel = channel_new(checker.base, child->channel_fd, CHANNEL_CHILD, &handlers);
 	checker_heartbeat_start(&checker);
 	checker.checks =
