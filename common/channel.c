@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,10 +46,10 @@ union channel_control {
 
 struct channel_queued {
 	TAILQ_ENTRY(channel_queued) entry;
-	int fds[CHANNEL_FDS_MAX]; /* owned */
+	int *fds; /* owned, and what they are; behind the payload */
 	size_t nfds;
 	struct channel_header header;
-	char payload[];
+	_Alignas(8) char payload[];
 };
 
 enum channel_state {
@@ -213,11 +214,14 @@ static void channel_flush(struct channel *channel)
 static struct channel_queued *channel_queued_new(
 	const struct channel_header *header, const struct message *message)
 {
-	struct channel_queued *queued = malloc(sizeof(*queued) + message->payload_bytes);
+	size_t payload_bytes = (message->payload_bytes + 7) / 8 * 8;
+	struct channel_queued *queued =
+		malloc(sizeof(*queued) + payload_bytes + message->nfds * sizeof(int));
 
 	if (queued == NULL)
 		return NULL;
 	queued->header = *header;
+	queued->fds = (int *)(void *)(queued->payload + payload_bytes);
 	queued->nfds = 0;
 	if (message->payload_bytes > 0)
 		memcpy(queued->payload, message->payload, message->payload_bytes);
@@ -284,9 +288,23 @@ void channel_send(struct channel *channel, const struct message *message)
 
 static void on_channel_writable(evutil_socket_t fd, short what, void *arg)
 {
+	struct channel *channel = arg;
+
 	(void)fd;
 	(void)what;
-	channel_flush(arg);
+	channel_flush(channel);
+	if (channel_has_room(channel) && channel->handlers.on_room != NULL)
+		channel->handlers.on_room(channel, channel->handlers.arg);
+}
+
+bool channel_has_room(const struct channel *channel)
+{
+	return channel->state == CHANNEL_OPEN && TAILQ_EMPTY(&channel->queue);
+}
+
+int channel_fd(const struct channel *channel)
+{
+	return channel->fd;
 }
 
 /* ------------------------------------------------------------------ receiving */
@@ -308,6 +326,21 @@ static size_t channel_take_fds(struct msghdr *msg, int fds[CHANNEL_FDS_MAX])
 	return nfds;
 }
 
+static enum channel_side channel_peer(enum channel_side side)
+{
+	switch (side) {
+	case CHANNEL_MASTER:
+		return CHANNEL_CHILD;
+	case CHANNEL_CHILD:
+		return CHANNEL_MASTER;
+	case CHANNEL_KEEPER:
+		return CHANNEL_KEPT;
+	case CHANNEL_KEPT:
+		break;
+	}
+	return CHANNEL_KEEPER;
+}
+
 /* Check what was received and hand it on. fds are closed unless the handler kept them. */
 static void channel_deliver(
 	struct channel *channel, size_t bytes, int msg_flags, int *fds, size_t nfds)
@@ -322,9 +355,8 @@ static void channel_deliver(
 	else if ((msg_flags & MSG_CTRUNC) != 0)
 		fault = "too many fds, or no fds left here";
 	else
-		fault = message_fault(header->type,
-			channel->side == CHANNEL_MASTER ? CHANNEL_CHILD : CHANNEL_MASTER,
-			header->payload_bytes, nfds);
+		fault = message_fault(
+			header->type, channel_peer(channel->side), header->payload_bytes, nfds);
 	if (fault != NULL) {
 		channel_fail(channel, CHANNEL_BROKEN,
 			bytes < sizeof(*header) ? "message" : message_type_name(header->type),
@@ -388,15 +420,11 @@ static void channel_release(struct channel *channel)
 	free(channel);
 }
 
-static void on_channel_readable(evutil_socket_t fd, short what, void *arg)
+static void channel_read(struct channel *channel, unsigned budget)
 {
-	struct channel *channel = arg;
-
-	(void)fd;
-	(void)what;
 	MUST(channel->magic == CHANNEL_MAGIC && !channel->reading);
 	channel->reading = true;
-	for (int budget = CHANNEL_BUDGET; budget > 0; budget--) {
+	for (; budget > 0; budget--) {
 		if (channel->freed || channel->state == CHANNEL_ENDED || !channel_receive(channel))
 			break;
 	}
@@ -408,6 +436,18 @@ static void on_channel_readable(evutil_socket_t fd, short what, void *arg)
 	channel->reading = false;
 	if (channel->freed)
 		channel_release(channel);
+}
+
+static void on_channel_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	channel_read(arg, CHANNEL_BUDGET);
+}
+
+void channel_drain(struct channel *channel)
+{
+	channel_read(channel, UINT_MAX);
 }
 
 /* ------------------------------------------------------------------ new and free */
@@ -450,8 +490,21 @@ void channel_free(struct channel *channel)
 	channel->state = CHANNEL_ENDED;
 	channel_drop_queue(channel);
 	event_del(channel->read_event);
-	close(channel->fd);
+	if (channel->fd >= 0)
+		close(channel->fd);
 	channel->freed = true;
 	if (!channel->reading)
 		channel_release(channel);
+}
+
+int channel_detach(struct channel *channel)
+{
+	int fd = channel->fd;
+
+	/* The events know the fd: they go before it changes hands. */
+	event_del(channel->read_event);
+	event_del(channel->write_event);
+	channel->fd = -1;
+	channel_free(channel);
+	return fd;
 }

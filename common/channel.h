@@ -1,10 +1,11 @@
-/* Typed messages between the master and one child, over a SOCK_SEQPACKET socketpair, with fds where the
- * type allows them. messages.def is the list of all types; direction, size and number of fds are checked
- * here, so that a handler only ever sees a well-formed message.
+/* Typed messages between two processes, over a SOCK_SEQPACKET socketpair, with fds where the type allows them:
+ * the master and each child, the keeper and each worker. messages.def is the list of all types; sender, size and
+ * number of fds are checked here, so that a handler only ever sees a well-formed message.
  */
 #ifndef PROXYD_COMMON_CHANNEL_H
 #define PROXYD_COMMON_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,10 +15,11 @@
 struct channel;
 struct event_base;
 
-#define CHANNEL_FDS_MAX   64   /* of the kernel's 253: a batch that stays cheap */
+#define CHANNEL_FDS_MAX   252  /* the kernel's limit is 253 */
 #define CHANNEL_BYTES_MAX 8192 /* payload of one message */
 
-enum channel_side { CHANNEL_MASTER, CHANNEL_CHILD };
+/* Whose end it is; the other end belongs to the one beside it. */
+enum channel_side { CHANNEL_MASTER, CHANNEL_CHILD, CHANNEL_KEEPER, CHANNEL_KEPT };
 
 /* A message that was received. payload is aligned for any message struct and valid during the call.
  * fds: owned by the handler from then on; those that it leaves >= 0 in the array are closed after it
@@ -45,10 +47,14 @@ typedef void channel_message_fn(struct channel *channel, struct message *message
 typedef void channel_end_fn(
 	struct channel *channel, enum channel_end end, const char *why, void *arg);
 
+/* What waited has been sent: there is room again. */
+typedef void channel_room_fn(struct channel *channel, void *arg);
+
 struct channel_handlers {
 	channel_message_fn *on_message;
 	channel_end_fn *on_end;
 	void *arg;
+	channel_room_fn *on_room; /* may be NULL */
 };
 
 /* Two connected fds, CLOEXEC and non-blocking, both owned by the caller. Returns -1 with errno. */
@@ -62,6 +68,20 @@ void channel_free(struct channel *channel); /* closes the fd, drops what was que
 /* Send, or queue when the socket is full; never blocks. fds are borrowed (duplicated when queued).
  * type must fit our side, payload_bytes and nfds the type: MUST. A channel that ended swallows it. */
 void channel_send(struct channel *channel, const struct message *message);
+
+/* Whether the next message goes out at once: nothing waits before it. Who sends many fds, or can wait, asks first
+ * and goes on in on_room. A channel that ended has no room. */
+bool channel_has_room(const struct channel *channel);
+
+/* Reads all that has arrived, now, until there is nothing more or the other side has ended; on_end comes from here too. For
+ * what a dead process left behind. Not from within this channel's own callbacks. */
+void channel_drain(struct channel *channel);
+
+/* The fd, still the channel's: to give another process a copy. */
+int channel_fd(const struct channel *channel);
+
+/* Ends the channel without closing the fd, which becomes the caller's; what was queued is dropped. */
+MUST_USE int channel_detach(struct channel *channel);
 
 /* The message's payload as the struct of its type, whole and well-formed. count_r (may be NULL) gives
  * the number of elements of a type that repeats. */

@@ -18,13 +18,17 @@ struct sink;
 enum child_role {
 	CHILD_WORKER,
 	CHILD_CHECKER,
+	CHILD_KEEPER,
 };
 
 struct child {
 	enum child_role role;
 	uint32_t slot;           /* of the worker in shared memory; 0 for the others */
+	uint32_t number;         /* of the worker in its generation; what people call it by */
 	uint32_t generation;     /* of the configuration it serves; from 1 */
 	int channel_fd;          /* owned by the child; SOCK_SEQPACKET to the master */
+	int keeper_fd;           /* worker: owned, its line to the keeper; -1: none is there now */
+	int takeover_fd;         /* keeper: owned, where a next master connects; -1: nowhere */
 	const struct conf *conf; /* borrowed, lives as long as the process */
 	struct shm *shm;         /* borrowed, mapped by the master before the fork */
 	struct sink *access_log; /* borrowed; NULL when access_log.to is off */
@@ -40,6 +44,7 @@ struct event_base *child_event_base(void);
 /* What main does after the fork: runs until told to stop, returns the exit code. They live in worker/,
  * which master/ may not include. The log is open; privileges are already dropped. */
 int worker_main(const struct child *child);
+int keeper_main(const struct child *child); /* this one lives in master/ */
 int checker_main(const struct child *child);
 
 /* Exit codes of the whole program. */

@@ -168,28 +168,39 @@ static uint32_t shm_reap_records(struct shm *shm, uint32_t slot)
 			relays++;
 			shm_reap_source(shm, record);
 		}
-		memset(record, 0, sizeof(*record));
 	}
-	dead->records = 0;
+	shm_records_clear(shm, slot);
 	return relays;
+}
+
+void shm_slot_died(struct shm *shm, uint32_t slot)
+{
+	struct shm_slot *dead = shm_slot(shm, slot);
+
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_BACKEND); i++) {
+		dead->backends[i].queued = 0;
+		dead->backends[i].first_us = 0;
+	}
+	dead->sequence += dead->sequence % 2;
+	dead->state = SLOT_DEAD;
 }
 
 uint32_t shm_slot_reap(struct shm *shm, uint32_t slot)
 {
 	struct shm_slot *dead = shm_slot(shm, slot);
-	uint32_t relays = shm_reap_records(shm, slot);
+	uint32_t relays;
+
+	shm_slot_died(shm, slot);
+	relays = shm_reap_records(shm, slot);
 
 	dead->active = 0;
 	for (uint32_t i = 0; i < shm_placed(shm, SHM_FRONTEND); i++)
 		dead->frontends[i].active = 0;
 	for (uint32_t i = 0; i < shm_placed(shm, SHM_BACKEND); i++) {
 		dead->backends[i].active = 0;
-		dead->backends[i].queued = 0;
-		dead->backends[i].first_us = 0;
 	}
 	for (uint32_t i = 0; i < shm_placed(shm, SHM_SERVER); i++)
 		dead->servers[i].active = 0;
-	dead->sequence += dead->sequence % 2;
 	dead->state = SLOT_FREE;
 	shm_reconcile(shm);
 	return relays;

@@ -6,6 +6,8 @@
 
 #include "common/channel.h"
 
+#define FDS_SOME SIZE_MAX
+
 struct message_kind {
 	const char *name;
 	enum channel_side from;
@@ -15,15 +17,16 @@ struct message_kind {
 };
 
 static const struct message_kind message_kinds[MSG_TYPES] = {
-#define MSG_TYPE(name, direction, payload, elements, fds)                                          \
-	[name] = { #name, direction, sizeof(payload), elements, fds },
+#define MSG_TYPE(name, side, payload, elements, fds)                                               \
+	[name] = { #name, side, sizeof(payload), elements, fds },
 #include "common/messages.def"
 #undef MSG_TYPE
 };
 
-#define MSG_TYPE(name, direction, payload, elements, fds)                                          \
+#define MSG_TYPE(name, side, payload, elements, fds)                                               \
 	_Static_assert(sizeof(payload) * (elements) <= CHANNEL_BYTES_MAX, #name " is too long");   \
-	_Static_assert((fds) <= CHANNEL_FDS_MAX, #name " has too many fds");
+	_Static_assert((fds) == FDS_SOME || (fds) <= CHANNEL_FDS_MAX / ((elements) + 1),           \
+		#name " has too many fds");
 #include "common/messages.def"
 #undef MSG_TYPE
 
@@ -51,7 +54,9 @@ const char *message_fault(uint32_t type, enum channel_side from, size_t payload_
 	if (payload_bytes % kind->size != 0 || n > kind->elements ||
 		(n == 0 && kind->elements != 0))
 		return "wrong size";
-	if (nfds != (kind->fds != 0 ? n : 0))
+	if (kind->fds == FDS_SOME)
+		return nfds > CHANNEL_FDS_MAX ? "too many fds" : NULL;
+	if (nfds != kind->fds * (kind->elements != 0 ? n : 1))
 		return "wrong number of fds";
 	return NULL;
 }

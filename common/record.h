@@ -40,7 +40,11 @@ struct record_side {
 
 enum record_flags {
 	RECORD_SOURCE_COUNTED =
-		1 << 0, /* the client's address is counted in the table of sources */
+		1 << 0,       /* the client's address is counted in the table of sources */
+	RECORD_KEPT = 1 << 1, /* the keeper has its sockets */
+	RECORD_LET_GO =
+		1 << 2, /* untouched by its owner since, between two turns: every byte that was sent
+				 * was also dropped; an adopter has the relay, or will */
 };
 
 #define RECORD_PROTOCOL_BYTES 64
@@ -61,7 +65,10 @@ struct relay_record {
 	uint32_t server;    /* place in shared memory, SHM_NONE before one is chosen */
 	uint32_t backend;   /* the same */
 	uint32_t address;   /* which of the server's addresses */
-	uint64_t unused0;
+	uint16_t up_pipe;   /* number + 1 of the owner's pipe in which bytes may lie; 0: in none */
+	uint16_t down_pipe; /* the same */
+	uint8_t why; /* RELAY_CLOSING, RELAY_LINGERING: enum close_reason, so that another can finish it */
+	uint8_t unused0[3];
 
 	/* the ledger */
 	struct record_side client;
@@ -72,7 +79,8 @@ struct relay_record {
 	uint16_t retries;
 	uint16_t client_port;
 	uint64_t accepted_wall_ms; /* for people */
-	uint64_t unused1;
+	uint32_t moves;            /* how often it changed its owner */
+	uint32_t unused1;
 
 	/* who, and when */
 	uint8_t client_family; /* AF_INET, AF_INET6, AF_UNIX */

@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SHM_MAGIC 0x647978307250ULL /* "Pr0xyd" */
+
+#define SHM_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* The first page. Written once by shm_create, so that another binary can tell whether it understands. */
 struct shm_header {
@@ -32,6 +35,7 @@ struct shm {
 	size_t bytes;
 	size_t master_at;
 	size_t checker_at;
+	size_t keeper_at;
 	size_t shared_at;
 	size_t slots_at;
 	size_t slot_bytes;
@@ -50,28 +54,40 @@ static void shm_layout(struct shm *shm)
 {
 	shm->master_at = shm_pages(sizeof(struct shm_header));
 	shm->checker_at = shm->master_at + shm_pages(sizeof(struct shm_master));
-	shm->shared_at = shm->checker_at + shm_pages(sizeof(struct shm_checker));
+	shm->keeper_at = shm->checker_at + shm_pages(sizeof(struct shm_checker));
+	shm->shared_at = shm->keeper_at + shm_pages(sizeof(struct shm_keeper));
 	shm->slots_at = shm->shared_at + shm_pages(sizeof(struct shm_shared));
 	shm->records_at = shm_pages(sizeof(struct shm_slot));
 	shm->slot_bytes = shm->records_at + shm_pages(shm->records * sizeof(struct relay_record));
 	shm->bytes = shm->slots_at + SHM_SLOTS * shm->slot_bytes;
 }
 
-static void shm_write_header(struct shm *shm)
+static struct shm_header shm_header(const struct shm *shm)
 {
-	struct shm_header *header = (struct shm_header *)shm->base;
+	return (struct shm_header){
+		.magic = SHM_MAGIC,
+		.version = SHM_VERSION,
+		.header_bytes = sizeof(struct shm_header),
+		.slots = SHM_SLOTS,
+		.records = shm->records,
+		.frontends = SHM_FRONTENDS_MAX,
+		.backends = SHM_BACKENDS_MAX,
+		.servers = SHM_SERVERS_MAX,
+		.record_bytes = sizeof(struct relay_record),
+		.slot_bytes = shm->slot_bytes,
+		.total_bytes = shm->bytes,
+	};
+}
 
-	header->version = SHM_VERSION;
-	header->header_bytes = sizeof(*header);
-	header->slots = SHM_SLOTS;
-	header->records = shm->records;
-	header->frontends = SHM_FRONTENDS_MAX;
-	header->backends = SHM_BACKENDS_MAX;
-	header->servers = SHM_SERVERS_MAX;
-	header->record_bytes = sizeof(struct relay_record);
-	header->slot_bytes = shm->slot_bytes;
-	header->total_bytes = shm->bytes;
-	header->magic = SHM_MAGIC;
+static int shm_map(struct shm *shm)
+{
+	shm->base = mmap(
+		NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, 0);
+	if (shm->base == MAP_FAILED) {
+		shm->base = NULL;
+		return -1;
+	}
+	return 0;
 }
 
 static int shm_open_memory(struct shm *shm)
@@ -81,15 +97,9 @@ static int shm_open_memory(struct shm *shm)
 		return -1;
 	if (ftruncate(shm->fd, (off_t)shm->bytes) < 0)
 		return -1;
-	if (fcntl(shm->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+	if (fcntl(shm->fd, F_ADD_SEALS, SHM_SEALS) < 0)
 		return -1;
-	shm->base = mmap(
-		NULL, shm->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, shm->fd, 0);
-	if (shm->base == MAP_FAILED) {
-		shm->base = NULL;
-		return -1;
-	}
-	return 0;
+	return shm_map(shm);
 }
 
 struct shm *shm_create(uint32_t records, const char **error_r)
@@ -107,8 +117,57 @@ struct shm *shm_create(uint32_t records, const char **error_r)
 		shm_free(shm);
 		return NULL;
 	}
-	shm_write_header(shm);
+	*(struct shm_header *)(void *)shm->base = shm_header(shm);
 	return shm;
+}
+
+/* The header of the memory behind fd must be what ours would be. Returns NULL, or what is wrong. */
+static const char *shm_check(struct shm *shm)
+{
+	struct shm_header header;
+	struct shm_header ours;
+	struct stat st;
+
+	if (fcntl(shm->fd, F_GET_SEALS) != SHM_SEALS || fstat(shm->fd, &st) < 0)
+		return "it is not sealed shared memory";
+	if (pread(shm->fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
+		header.magic != SHM_MAGIC)
+		return "it is not proxyd's shared memory";
+	if (header.version != SHM_VERSION)
+		return "it is of another version";
+	if (header.records == 0 || header.records > SHM_RECORDS_MAX)
+		return "its header cannot be true";
+	shm->records = header.records;
+	shm_layout(shm);
+	ours = shm_header(shm);
+	if (memcmp(&header, &ours, sizeof(ours)) != 0 || (uint64_t)st.st_size != shm->bytes)
+		return "its layout is another one";
+	return NULL;
+}
+
+struct shm *shm_attach(int fd, const char **error_r)
+{
+	struct shm *shm = calloc(1, sizeof(*shm));
+
+	if (shm == NULL) {
+		*error_r = strerror(ENOMEM);
+		close(fd);
+		return NULL;
+	}
+	shm->fd = fd;
+	*error_r = shm_check(shm);
+	if (*error_r == NULL && shm_map(shm) < 0)
+		*error_r = strerror(errno);
+	if (*error_r != NULL) {
+		shm_free(shm);
+		return NULL;
+	}
+	return shm;
+}
+
+int shm_fd(const struct shm *shm)
+{
+	return shm->fd;
 }
 
 void shm_free(struct shm *shm)
@@ -136,10 +195,12 @@ int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
 		return -1;
 	if (role == SHM_READER)
 		return 0;
+	if (role == SHM_KEEPER)
+		return shm_writable(shm, shm->keeper_at, shm->shared_at - shm->keeper_at);
 	if (shm_writable(shm, shm->shared_at, shm->slots_at - shm->shared_at) < 0)
 		return -1;
 	if (role == SHM_CHECKER)
-		return shm_writable(shm, shm->checker_at, shm->shared_at - shm->checker_at);
+		return shm_writable(shm, shm->checker_at, shm->keeper_at - shm->checker_at);
 	return shm_writable(shm, shm->slots_at + slot * shm->slot_bytes, shm->slot_bytes);
 }
 
@@ -151,6 +212,11 @@ struct shm_master *shm_master(struct shm *shm)
 struct shm_checker *shm_checker(struct shm *shm)
 {
 	return (struct shm_checker *)(void *)(shm->base + shm->checker_at);
+}
+
+struct shm_keeper *shm_keeper(struct shm *shm)
+{
+	return (struct shm_keeper *)(void *)(shm->base + shm->keeper_at);
 }
 
 struct shm_shared *shm_shared(struct shm *shm)
@@ -225,6 +291,23 @@ const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place)
 	return shm_master(shm)->names[kind].names[place];
 }
 
+void shm_place_stays(struct shm *shm, enum shm_kind kind, uint32_t place, uint32_t generation)
+{
+	MUST(place < shm_most(kind));
+	atomic_store_explicit(
+		&shm_master(shm)->names[kind].generation[place], generation, memory_order_relaxed);
+}
+
+bool shm_place_is_current(struct shm *shm, enum shm_kind kind, uint32_t place)
+{
+	struct shm_master *master = shm_master(shm);
+
+	return place < shm_most(kind) &&
+		atomic_load_explicit(
+			&master->names[kind].generation[place], memory_order_relaxed) >=
+		atomic_load_explicit(&master->generation, memory_order_relaxed);
+}
+
 void shm_slot_use(struct shm *shm, uint32_t slot)
 {
 	struct shm_master *master = shm_master(shm);
@@ -232,4 +315,29 @@ void shm_slot_use(struct shm *shm, uint32_t slot)
 	MUST(slot < SHM_SLOTS);
 	if (slot >= master->slots)
 		master->slots = slot + 1;
+}
+
+void shm_records_clear(struct shm *shm, uint32_t slot)
+{
+	const size_t bytes = shm->slot_bytes - shm->records_at;
+	char *records = (char *)shm_record(shm, slot, 0);
+
+	shm_slot(shm, slot)->records = 0;
+	/* The pages go back; where that cannot be, all of them are touched. */
+	if (madvise(records, bytes, MADV_REMOVE) < 0)
+		memset(records, 0, bytes);
+}
+
+uint32_t shm_slot_take(struct shm *shm)
+{
+	struct shm_master *master = shm_master(shm);
+
+	for (uint32_t i = 0; i < SHM_SLOTS; i++) {
+		if (i < master->slots && shm_slot(shm, i)->state != SLOT_FREE)
+			continue;
+		shm_slot(shm, i)->state = SLOT_STARTING;
+		shm_slot_use(shm, i);
+		return i;
+	}
+	return SHM_NONE;
 }

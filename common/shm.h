@@ -4,6 +4,7 @@
  *   header    magic, version, sizes                      the master, once
  *   master    names, generation                          the master
  *   checker   health of every server, addresses         the checker
+ *   keeper    heartbeat, what it keeps                   the keeper
  *   shared    active relays, cursors, ejections          everyone, atomics only
  *   slot[n]   one per worker: heartbeat, counters,       that worker; the master once it is reaped
  *             histograms, relay records
@@ -25,7 +26,10 @@
 #include "common/record.h"
 #include "common/sources.h"
 
-#define SHM_VERSION 1
+/* Of everything that lies in it; a test builds a second binary with another one. */
+#ifndef SHM_VERSION
+#define SHM_VERSION 2
+#endif
 
 /* How many of each can be told apart, over all generations alive. conf refuses more. */
 #define SHM_WORKERS_MAX   64
@@ -33,10 +37,11 @@
 #define SHM_FRONTENDS_MAX 4096
 #define SHM_BACKENDS_MAX  4096
 #define SHM_SERVERS_MAX   32768
-#define SHM_NAME_MAX      128 /* "backend/server" with its final 0 */
+#define SHM_NAME_MAX      128    /* "backend/server" with its final 0 */
+#define SHM_RECORDS_MAX   524288 /* of one worker */
 #define SHM_NONE          UINT32_MAX
 
-enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_READER };
+enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_KEEPER, SHM_READER };
 
 /* ------------------------------------------------------------------ master's pages */
 
@@ -50,6 +55,7 @@ struct shm_names {
 	uint32_t index
 		[SHM_INDEX_SIZE]; /* open addressing by the name's hash: place + 1, 0 is free */
 	char names[SHM_SERVERS_MAX][SHM_NAME_MAX];
+	_Atomic uint32_t generation[SHM_SERVERS_MAX]; /* the last one whose configuration has it */
 };
 
 enum admin_state {
@@ -64,6 +70,12 @@ struct shm_admin {
 	_Atomic uint32_t weight;  /* 0 to 256 */
 	_Atomic uint32_t maxconn; /* 0: no limit */
 	_Atomic uint32_t unused;
+
+	/* what the configuration said last: only where that changes does a reload change the above */
+	uint32_t file_state;
+	uint32_t file_weight;
+	uint32_t file_maxconn;
+	uint32_t in_file; /* 0: it was never in one */
 };
 
 struct shm_master {
@@ -117,6 +129,17 @@ struct shm_checker {
 	_Atomic uint64_t heartbeat_ms;
 	struct shm_health servers[SHM_SERVERS_MAX];
 	struct shm_address addresses[SHM_SERVERS_MAX];
+};
+
+/* ------------------------------------------------------------------ keeper's pages */
+
+struct shm_keeper {
+	_Atomic uint64_t heartbeat_ms;
+	_Atomic uint64_t kept;    /* relays it has now */
+	_Atomic uint64_t refused; /* deposits that it had no room for, ever */
+	_Atomic uint64_t moved;   /* relays that changed their owner, ever */
+	_Atomic uint64_t lost; /* that nobody could take, or that could not be proven right, ever */
+	_Atomic uint64_t unused[3];
 };
 
 /* ------------------------------------------------------------------ everyone's atomics */
@@ -200,7 +223,8 @@ struct shm_backend_counters {
 	_Atomic uint64_t queue_full; /* clients sent away because maxqueue waited already */
 };
 
-enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_SERVING, SLOT_DRAINING };
+/* SLOT_DEAD: its worker is gone, its relays are not yet others'. */
+enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_SERVING, SLOT_DRAINING, SLOT_DEAD };
 
 struct shm_slot {
 	_Atomic uint64_t
@@ -211,11 +235,14 @@ struct shm_slot {
 	_Atomic uint32_t restarts; /* written by the master, between two workers */
 	_Atomic uint64_t next_id;  /* of relays; goes on after a worker's death */
 	_Atomic uint64_t accepted;
-	_Atomic uint64_t active;  /* relays now */
-	_Atomic uint32_t records; /* highest record in use + 1 */
-	_Atomic uint32_t unused0;
+	_Atomic uint64_t active;   /* relays now */
+	_Atomic uint32_t records;  /* highest record in use + 1 */
+	_Atomic uint32_t number;   /* which worker of its generation; written by the master */
 	_Atomic uint64_t sequence; /* odd while an `active` and its shared twin are being changed */
-	_Atomic uint64_t unused[6];
+	_Atomic uint64_t adopted;  /* relays taken over from others, ever */
+	_Atomic uint64_t unproven; /* that could not be, see common/ledger.h, ever */
+	_Atomic uint64_t let_go;   /* given to others, ever */
+	_Atomic uint64_t unused[3];
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];
 	struct shm_backend_counters backends[SHM_BACKENDS_MAX];
@@ -230,12 +257,19 @@ struct shm;
  * *error_r in static storage. */
 MUST_USE struct shm *shm_create(uint32_t records, const char **error_r);
 
+/* Map what shm_create made in another process, all parts writable; takes fd over, also on failure. NULL when fd is no such
+ * memory or of another version or size; *error_r is static. Nothing in it is believed but what was checked. */
+MUST_USE struct shm *shm_attach(int fd, const char **error_r);
+
+int shm_fd(const struct shm *shm); /* borrowed */
+
 /* After the fork, once: only what the role writes stays writable. slot matters for SHM_WORKER alone. */
 MUST_USE int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot);
 void shm_free(struct shm *shm); /* unmaps and closes; the memory lives on in the other processes */
 
 struct shm_master *shm_master(struct shm *shm);
 struct shm_checker *shm_checker(struct shm *shm);
+struct shm_keeper *shm_keeper(struct shm *shm);
 struct shm_shared *shm_shared(struct shm *shm);
 struct shm_slot *shm_slot(struct shm *shm, uint32_t slot);
 struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record);
@@ -247,8 +281,19 @@ uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name);
 uint32_t shm_placed(struct shm *shm, enum shm_kind kind); /* how many there are */
 const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place);
 
+/* Master: this generation's configuration has it. And whether the current one's does. */
+void shm_place_stays(struct shm *shm, enum shm_kind kind, uint32_t place, uint32_t generation);
+bool shm_place_is_current(struct shm *shm, enum shm_kind kind, uint32_t place);
+
 /* The master is about to use this slot: readers look at it from now on. */
 void shm_slot_use(struct shm *shm, uint32_t slot);
+
+/* Nobody owns a relay in this slot any more: all its records are zero again, and cost no memory. */
+void shm_records_clear(struct shm *shm, uint32_t slot);
+
+/* Master: the lowest slot that nobody uses, from now on STARTING, and looked at by readers. SHM_NONE when all are in
+ * use. It is free again after shm_slot_reap. */
+uint32_t shm_slot_take(struct shm *shm);
 
 /* Add to a counter that this process alone writes. */
 static inline void shm_count(_Atomic uint64_t *counter, uint64_t n)

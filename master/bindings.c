@@ -209,6 +209,7 @@ static int bindings_open_endpoint(
 		*listener = (struct listener){
 			.id = bindings->next_id++,
 			.frontend = endpoint->frontend,
+			.place = bindings->conf->frontends[endpoint->frontend].place,
 			.home = i,
 			.fd = fd,
 			.shared = sockaddr_is_unix(&endpoint->addr),

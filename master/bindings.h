@@ -19,7 +19,8 @@ struct hosts;
 
 struct listener {
 	uint32_t id; /* never used again */
-	uint32_t frontend;
+	uint32_t frontend; /* index in the configuration */
+	uint32_t place;    /* the frontend's in shared memory */
 	uint32_t home; /* the slot whose socket it is */
 	int fd;        /* owned by the bindings */
 	bool shared;   /* all workers have it, nobody owns it */

@@ -56,8 +56,8 @@ void handover_free(struct handover *handover)
 struct handover_batch {
 	enum message_type type;
 	size_t n;
-	struct msg_listener listeners[CHANNEL_FDS_MAX];
-	int fds[CHANNEL_FDS_MAX];
+	struct msg_listener listeners[MESSAGE_BATCH];
+	int fds[MESSAGE_BATCH];
 };
 
 static void handover_send(struct handover *handover, uint32_t slot, struct handover_batch *batch)
@@ -84,9 +84,9 @@ static void handover_add(struct handover *handover, uint32_t slot, struct handov
 	const struct listener *listener)
 {
 	batch->listeners[batch->n] =
-		(struct msg_listener){ .id = listener->id, .frontend = listener->frontend };
+		(struct msg_listener){ .id = listener->id, .frontend = listener->place };
 	batch->fds[batch->n] = listener->fd;
-	if (++batch->n == CHANNEL_FDS_MAX)
+	if (++batch->n == MESSAGE_BATCH)
 		handover_send(handover, slot, batch);
 }
 

@@ -32,7 +32,6 @@
 #define MASTER_GENERATION  1
 #define MASTER_FDS_OWN     18 /* logs, loop, signals, shared memory, control socket */
 #define MASTER_RECORDS_MIN 64
-#define MASTER_RECORDS_MAX 524288
 
 struct master {
 	const struct master_ask *ask; /* borrowed */
@@ -116,8 +115,8 @@ static int master_open_shm(struct master *master)
 	}
 	if (records < MASTER_RECORDS_MIN)
 		records = MASTER_RECORDS_MIN;
-	if (records > MASTER_RECORDS_MAX)
-		records = MASTER_RECORDS_MAX;
+	if (records > SHM_RECORDS_MAX)
+		records = SHM_RECORDS_MAX;
 	master->shm = shm_create((uint32_t)records, &error);
 	if (master->shm == NULL) {
 		log_errorx("cannot have shared memory: %s", error);

@@ -100,11 +100,7 @@ static void on_child_message(struct channel *channel, struct message *message, v
 				process->supervisor->handover, process->slot, released, count) < 0)
 			process_broken(process, "it released a socket that it was not asked for");
 		return;
-	case MSG_NONE:
-	case M2C_STOP:
-	case M2W_LISTENERS:
-	case M2W_RELEASE:
-	case MSG_TYPES:
+	default:
 		break;
 	}
 	process_broken(process, "a message that no child sends");
@@ -180,13 +176,21 @@ void process_spawn(struct process *process)
 		.arg = process,
 	};
 	struct supervisor *supervisor = process->supervisor;
+	const struct child child = {
+		.role = process->role,
+		.slot = process->slot,
+		.number = process->slot,
+		.generation = supervisor->generation,
+		.conf = supervisor->env->conf,
+		.keeper_fd = -1,
+		.takeover_fd = -1,
+	};
 	int channel_fd;
 
 	process->started_ms = clock_now_ms();
 	process->killed = false;
 	process_prepare_slot(process);
-	process->pid = spawn_child(supervisor->env, process->role, process->slot,
-		supervisor->generation, &process->pidfd, &channel_fd);
+	process->pid = spawn_child(supervisor->env, &child, &process->pidfd, &channel_fd);
 	if (process->pid < 0) {
 		uint32_t delay_ms;
 

@@ -21,16 +21,19 @@
 
 #define SPAWN_FDS_MAX 8
 
-const char *spawn_name(enum child_role role, uint32_t slot, char *buf, size_t buf_bytes)
+const char *spawn_name(enum child_role role, uint32_t number, char *buf, size_t buf_bytes)
 {
 	switch (role) {
 	case CHILD_WORKER:
-		snprintf(buf, buf_bytes, "worker %u", slot);
-		return buf;
+		snprintf(buf, buf_bytes, "worker %u", number);
+		break;
 	case CHILD_CHECKER:
+		snprintf(buf, buf_bytes, "checker");
+		break;
+	case CHILD_KEEPER:
+		snprintf(buf, buf_bytes, "keeper");
 		break;
 	}
-	snprintf(buf, buf_bytes, "checker");
 	return buf;
 }
 
@@ -54,14 +57,20 @@ static int spawn_compare_fds(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/* Closes every fd but stdin, stdout, stderr, the channel and where the logs go. */
-static void spawn_close_fds(const struct spawn_env *env, int channel_fd)
+/* Closes every fd but stdin, stdout, stderr, the child's own and where the logs go. */
+static void spawn_close_fds(const struct spawn_env *env, const struct child *child)
 {
 	int keep[SPAWN_FDS_MAX];
 	size_t n = 0;
 	unsigned next = STDERR_FILENO + 1;
 
-	keep[n++] = channel_fd;
+	keep[n++] = child->channel_fd;
+	if (child->keeper_fd >= 0)
+		keep[n++] = child->keeper_fd;
+	if (child->takeover_fd >= 0)
+		keep[n++] = child->takeover_fd;
+	if (child->role == CHILD_KEEPER)
+		keep[n++] = shm_fd(env->shm);
 	n += sink_fds(env->log, keep + n);
 	if (env->access_log != NULL)
 		n += sink_fds(env->access_log, keep + n);
@@ -77,7 +86,20 @@ static void spawn_close_fds(const struct spawn_env *env, int channel_fd)
 	close_range(next, ~0U, 0);
 }
 
-static int spawn_restrict(const struct spawn_env *env, enum child_role role, uint32_t slot)
+static enum shm_role spawn_shm_role(enum child_role role)
+{
+	switch (role) {
+	case CHILD_WORKER:
+		return SHM_WORKER;
+	case CHILD_CHECKER:
+		return SHM_CHECKER;
+	case CHILD_KEEPER:
+		break;
+	}
+	return SHM_KEEPER;
+}
+
+static int spawn_restrict(const struct spawn_env *env, const struct child *child)
 {
 	const char *what;
 
@@ -85,7 +107,7 @@ static int spawn_restrict(const struct spawn_env *env, enum child_role role, uin
 		log_error("cannot drop privileges: %s", what);
 		return -1;
 	}
-	if (shm_restrict(env->shm, role == CHILD_WORKER ? SHM_WORKER : SHM_CHECKER, slot) < 0) {
+	if (shm_restrict(env->shm, spawn_shm_role(child->role), child->slot) < 0) {
 		log_error("cannot restrict the shared memory");
 		return -1;
 	}
@@ -98,24 +120,24 @@ __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, str
 	char title[32];
 	char name[32];
 
-	spawn_close_fds(env, child->channel_fd);
+	spawn_close_fds(env, child);
 	spawn_reset_signals();
 	if (env->detach)
 		daemonize_detach(env->keep_stderr);
-	title_set(spawn_name(child->role, child->slot, title, sizeof(title)));
+	title_set(spawn_name(child->role, child->number, title, sizeof(title)));
 	if (child->role == CHILD_WORKER) {
-		snprintf(name, sizeof(name), "worker-%u", child->slot);
+		snprintf(name, sizeof(name), "worker-%u", child->number);
 		log_set_process(name);
 	} else {
 		log_set_process(title);
 	}
-	if (spawn_restrict(env, child->role, child->slot) < 0)
+	if (spawn_restrict(env, child) < 0)
 		exit(EXIT_CODE_FAILED);
 	exit(child->role == CHILD_WORKER ? worker_main(child) : checker_main(child));
 }
 
-pid_t spawn_child(const struct spawn_env *env, enum child_role role, uint32_t slot,
-	uint32_t generation, int *pidfd_r, int *channel_fd_r)
+pid_t spawn_child(
+	const struct spawn_env *env, const struct child *like, int *pidfd_r, int *channel_fd_r)
 {
 	int fds[2];
 	pid_t pid;
@@ -126,15 +148,11 @@ pid_t spawn_child(const struct spawn_env *env, enum child_role role, uint32_t sl
 	fflush(NULL); /* or the child prints it a second time */
 	pid = fork();
 	if (pid == 0) {
-		struct child child = {
-			.role = role,
-			.slot = slot,
-			.generation = generation,
-			.channel_fd = fds[1],
-			.conf = env->conf,
-			.shm = env->shm,
-			.access_log = env->access_log,
-		};
+		struct child child = *like;
+
+		child.channel_fd = fds[1];
+		child.shm = env->shm;
+		child.access_log = env->access_log;
 
 		spawn_run(env, &child);
 	}

@@ -24,12 +24,13 @@ struct spawn_env {
 	bool keep_stderr; /* the log is there */
 };
 
-/* "worker 2" or "checker": the process's name. Returns buf. */
-const char *spawn_name(enum child_role role, uint32_t slot, char *buf, size_t buf_bytes);
+/* "worker 2", "checker", "keeper": the process's name. Returns buf. */
+const char *spawn_name(enum child_role role, uint32_t number, char *buf, size_t buf_bytes);
 
-/* Fork one child. All signals are blocked when it is called. pidfd_r and channel_fd_r are the caller's
+/* Fork one child. like: its role, slot, number, generation, conf, keeper_fd and takeover_fd, which stay the caller's here;
+ * the rest is filled in. All signals are blocked when it is called. pidfd_r and channel_fd_r are the caller's
  * to close. Returns its pid, or -1 with errno; never returns in the child. */
-MUST_USE pid_t spawn_child(const struct spawn_env *env, enum child_role role, uint32_t slot,
-	uint32_t generation, int *pidfd_r, int *channel_fd_r);
+MUST_USE pid_t spawn_child(
+	const struct spawn_env *env, const struct child *like, int *pidfd_r, int *channel_fd_r);
 
 #endif

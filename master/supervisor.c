@@ -103,9 +103,11 @@ static uint64_t process_heartbeat_ms(const struct process *process)
 	case CHILD_WORKER:
 		return shm_slot(shm, process->slot)->heartbeat_ms;
 	case CHILD_CHECKER:
+		return shm_checker(shm)->heartbeat_ms;
+	case CHILD_KEEPER:
 		break;
 	}
-	return shm_checker(shm)->heartbeat_ms;
+	return shm_keeper(shm)->heartbeat_ms;
 }
 
 /* Since when it is silent, and how long it may be. */

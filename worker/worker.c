@@ -88,22 +88,33 @@ static void on_term(evutil_socket_t fd, short what, void *arg)
 		worker_drain(worker, worker->child->conf->global.drain_timeout_ms);
 }
 
+static const struct conf_frontend *worker_frontend(const struct worker *worker, uint32_t place)
+{
+	const struct conf *conf = worker->child->conf;
+
+	for (size_t i = 0; i < conf->nfrontends; i++) {
+		if (conf->frontends[i].place == place)
+			return &conf->frontends[i];
+	}
+	return NULL;
+}
+
 static void worker_take_listeners(struct worker *worker, const struct message *message)
 {
 	size_t count;
 	const struct msg_listener *listeners = message_payload(message, M2W_LISTENERS, &count);
-	const struct conf *conf = worker->child->conf;
 
 	for (size_t i = 0; i < count; i++) {
+		const struct conf_frontend *frontend =
+			worker_frontend(worker, listeners[i].frontend);
 		int fd = message->fds[i];
 
-		if (listeners[i].frontend >= conf->nfrontends || worker->draining)
+		if (frontend == NULL || worker->draining)
 			continue; /* the channel closes what is left in fds */
 		message->fds[i] = -1;
-		if (listeners_add(worker->listeners, listeners[i].id, fd,
-			    &conf->frontends[listeners[i].frontend]) < 0)
+		if (listeners_add(worker->listeners, listeners[i].id, fd, frontend) < 0)
 			log_error("listener %" PRIu32 " of frontend %s cannot be used",
-				listeners[i].id, conf->frontends[listeners[i].frontend].name);
+				listeners[i].id, frontend->name);
 	}
 }
 
@@ -139,11 +150,8 @@ static void on_message(struct channel *channel, struct message *message, void *a
 	case M2W_RELEASE:
 		worker_release(worker, message);
 		break;
-	case MSG_NONE:
-	case C2M_READY:
-	case W2M_RELEASED:
-	case MSG_TYPES:
-		MUST(false); /* the channel lets no others through */
+	default:
+		break; /* for the keeper: the master sends none of those here */
 	}
 }
 
@@ -162,7 +170,7 @@ static void on_channel_end(
 
 static void worker_init(struct worker *worker, const struct child *child)
 {
-	const struct channel_handlers handlers = { on_message, on_channel_end, worker };
+	const struct channel_handlers handlers = { on_message, on_channel_end, worker, NULL };
 
 	worker->base = child_event_base();
 	worker->child = child;
