@@ -98,8 +98,8 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* 99 of 100 were at their end within this. */
-static uint64_t rate_p99_us(const struct rate *rate)
+/* So many of 100 were at their end within this. */
+static uint64_t rate_percentile_us(const struct rate *rate, unsigned percent)
 {
 	uint64_t all = 0;
 	uint64_t below = 0;
@@ -107,7 +107,7 @@ static uint64_t rate_p99_us(const struct rate *rate)
 
 	for (size_t i = 0; i < TOOK_MAX; i++)
 		all += rate->took_us100[i];
-	for (; took < TOOK_MAX && below * 100 < all * 99; took++)
+	for (; took < TOOK_MAX && below * 100 < all * percent; took++)
 		below += rate->took_us100[took];
 	return took * 100;
 }
@@ -196,8 +196,10 @@ static void print_rate(const struct rate *rate)
 	printf("{\"started\":%llu", (unsigned long long)rate->started);
 	for (int i = 0; i < KINDS; i++)
 		printf(",\"%s\":%llu", kind_names[i], (unsigned long long)rate->ended[i]);
-	printf(",\"p99_us\":%llu,\"slowest_ms\":%llu,\"answers\":{",
-		(unsigned long long)rate_p99_us(rate), (unsigned long long)rate->slowest_ms);
+	printf(",\"p50_us\":%llu,\"p99_us\":%llu,\"slowest_ms\":%llu,\"answers\":{",
+		(unsigned long long)rate_percentile_us(rate, 50),
+		(unsigned long long)rate_percentile_us(rate, 99),
+		(unsigned long long)rate->slowest_ms);
 	for (size_t i = 0; i < rate->nnames; i++)
 		printf("%s\"%s\":%llu", i ? "," : "", rate->names[i].text,
 			(unsigned long long)rate->names[i].count);
