@@ -319,15 +319,15 @@ judge_log()
 	fi
 }
 
-# Also what was found at the very end, as leaks are.
+# Also what was found at the very end, as leaks are. Nothing of this is ever expected: no test kills so.
 judge_sanitizers()
 {
 	local file verdict=0
 
 	for file in *.log *.err; do
 		[ -e "$file" ] || continue
-		if grep -E 'AddressSanitizer|LeakSanitizer|runtime error:|assertion failed' "$file" >&2; then
-			echo "$file: a sanitizer or an assertion spoke" >&2
+		if grep -E 'Sanitizer|runtime error:|assertion failed|was killed by signal (4|6|7|8|11) ' "$file" >&2; then
+			echo "$file: a sanitizer or an assertion spoke, or a process crashed" >&2
 			verdict=1
 		fi
 	done
