@@ -68,6 +68,8 @@ struct conf_global {
 	uint32_t drain_timeout_ms; /* CONF_FOREVER when the file says 0 */
 	uint32_t heartbeat_timeout_ms;
 	uint32_t bind_retry_ms; /* 0: a busy address ends the start */
+	uint32_t
+		rebalance_pct; /* how far a worker may be over the average; 0: relays never move for that */
 	struct conf_log log;
 	struct conf_log access_log; /* level unused */
 	struct conf_control control;

@@ -5,6 +5,7 @@
 #include "master/bind.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,25 +47,27 @@ static int bind_socket(const struct bind_ask *ask, int family)
 	return socket(family, type, 0);
 }
 
-/* What accepted connections inherit. */
-static void bind_set_inherited(const struct bind_ask *ask, int fd)
+/* What accepted connections inherit. again: what is off may have been on. */
+static void bind_set_inherited(const struct bind_ask *ask, int fd, bool again)
 {
 	const struct conf_tcp *tcp = &ask->frontend->tcp;
 
-	if (tcp->nodelay)
-		bind_try(ask, fd, TCP_NODELAY, 1, "tcp.nodelay");
+	if (tcp->nodelay || again)
+		bind_try(ask, fd, TCP_NODELAY, tcp->nodelay, "tcp.nodelay");
+	if (again && tcp->keepalive_ms == 0)
+		bind_set(fd, SOL_SOCKET, SO_KEEPALIVE, 0);
 	if (tcp->keepalive_ms > 0) {
 		if (bind_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 && ask->first)
 			log_warn("frontend %s: cannot set tcp.keepalive", ask->frontend->name);
 		bind_try(ask, fd, TCP_KEEPIDLE, (int)((tcp->keepalive_ms + 999) / 1000),
 			"tcp.keepalive");
 	}
-	if (tcp->user_timeout_ms > 0)
+	if (tcp->user_timeout_ms > 0 || again)
 		bind_try(ask, fd, TCP_USER_TIMEOUT, (int)tcp->user_timeout_ms, "tcp.user_timeout");
-	if (tcp->defer_accept_ms > 0)
+	if (tcp->defer_accept_ms > 0 || again)
 		bind_try(ask, fd, TCP_DEFER_ACCEPT, (int)((tcp->defer_accept_ms + 999) / 1000),
 			"tcp.defer_accept");
-	if (tcp->fastopen > 0)
+	if (tcp->fastopen > 0 || again)
 		bind_try(ask, fd, TCP_FASTOPEN, (int)tcp->fastopen, "tcp.fastopen");
 }
 
@@ -122,9 +125,9 @@ static int bind_tcp(const struct bind_ask *ask, int fd, const char **what_r)
 	*what_r = "share";
 	if (ask->first && bind_set(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return -1;
-	bind_set_inherited(ask, fd);
+	bind_set_inherited(ask, fd, false);
 	*what_r = "listen on";
-	return listen(fd, (int)ask->frontend->tcp.backlog);
+	return ask->quiet ? 0 : bind_listen(fd, ask->frontend);
 }
 
 /* Is the file at the path of a socket that nobody listens on any more? Then it is removed. */
@@ -167,7 +170,42 @@ static int bind_unix(const struct bind_ask *ask, int fd, const char **what_r)
 	if (result < 0)
 		return -1;
 	*what_r = "listen on";
-	return listen(fd, (int)ask->frontend->tcp.backlog);
+	return bind_listen(fd, ask->frontend);
+}
+
+int bind_listen(int fd, const struct conf_frontend *frontend)
+{
+	return listen(fd, (int)frontend->tcp.backlog);
+}
+
+bool bind_differs(const struct conf_frontend *a, const struct conf_frontend *b)
+{
+	return a->tcp.mptcp != b->tcp.mptcp || a->tcp.transparent != b->tcp.transparent ||
+		strcmp(a->tcp.interface, b->tcp.interface) != 0;
+}
+
+void bind_change(int fd, const struct conf_frontend *frontend)
+{
+	const struct bind_ask ask = { .frontend = frontend };
+
+	bind_set_inherited(&ask, fd, true);
+}
+
+void bind_refuse(int fd)
+{
+	/* Of the TCP header: flags; SYN and ACK of them; SYN alone. */
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog program = { .len = NELEMS(code), .filter = code };
+
+	/* Without it a client that comes at this very moment is turned away, as one that comes a moment later. */
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		log_debug("no filter for a listener that leaves: %s", strerror(errno));
 }
 
 int bind_open(const struct bind_ask *ask, int *fd_r, const char **what_r)

@@ -3,44 +3,41 @@
 #include "master/bindings.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "conf/conf.h"
-#include "master/bind.h"
+#include "master/bindings_impl.h"
 #include "master/hosts.h"
 
-/* One address of one frontend. */
-struct endpoint {
-	uint32_t frontend;
-	struct sockaddr_any addr;
-	bool v6only;
-	bool optional; /* a machine without IPv6 goes without it */
-	bool open;
-	bool skipped;
-	bool warned;
-	struct bind_file file; /* of a Unix socket, once open */
-};
-
-struct bindings {
-	const struct conf *conf; /* borrowed */
-	size_t nendpoints;
-	size_t endpoints_room;
-	struct endpoint *endpoints; /* owned */
-	size_t count;
-	struct listener **all; /* owned, room for all that are wanted */
-	uint32_t next_id;
-};
-
-static void *bindings_memory(void *memory)
+void *bindings_memory(void *memory)
 {
 	if (memory == NULL) {
 		log_fatal("bindings");
 		exit(1);
 	}
 	return memory;
+}
+
+static void bindings_say(struct bindings *bindings, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* What went wrong for good: to who asked, or to the log. */
+static void bindings_say(struct bindings *bindings, const char *format, ...)
+{
+	char line[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (bindings->on_error != NULL)
+		bindings->on_error(line, bindings->error_arg);
+	else
+		log_errorx("%s", line);
 }
 
 static struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend)
@@ -53,7 +50,7 @@ static struct endpoint *bindings_add(struct bindings *bindings, uint32_t fronten
 			bindings->endpoints, bindings->endpoints_room, sizeof(*endpoint)));
 	}
 	endpoint = &bindings->endpoints[bindings->nendpoints++];
-	*endpoint = (struct endpoint){ .frontend = frontend };
+	*endpoint = (struct endpoint){ .frontend = frontend, .same = LISTENER_NOBODY };
 	return endpoint;
 }
 
@@ -77,7 +74,7 @@ static int bindings_add_name(struct bindings *bindings, uint32_t frontend,
 	size_t n = hosts_find(hosts, address->host, &addrs, &error);
 
 	if (n == 0) {
-		log_errorx("frontend %s: cannot resolve %s: %s",
+		bindings_say(bindings, "frontend %s: cannot resolve %s: %s",
 			bindings->conf->frontends[frontend].name, address->host, error);
 		return -1;
 	}
@@ -147,18 +144,19 @@ static size_t bindings_sockets(const struct bindings *bindings, const struct end
 	return sockaddr_is_unix(&endpoint->addr) ? 1 : bindings->conf->global.workers;
 }
 
-struct bindings *bindings_new(const struct conf *conf, const struct hosts *hosts)
+struct bindings *bindings_new(
+	const struct conf *conf, const struct hosts *hosts, bindings_error_fn *on_error, void *arg)
 {
 	struct bindings *bindings = bindings_memory(calloc(1, sizeof(*bindings)));
 
 	bindings->conf = conf;
+	bindings->on_error = on_error;
+	bindings->error_arg = arg;
 	bindings->next_id = 1;
 	if (bindings_expand(bindings, hosts) < 0) {
 		bindings_free(bindings);
 		return NULL;
 	}
-	bindings->all =
-		bindings_memory(calloc(bindings_wanted(bindings) + 1, sizeof(struct listener *)));
 	return bindings;
 }
 
@@ -171,6 +169,29 @@ size_t bindings_wanted(const struct bindings *bindings)
 	return wanted;
 }
 
+size_t bindings_missing(const struct bindings *next)
+{
+	size_t missing = 0;
+
+	for (size_t i = 0; i < next->nendpoints; i++) {
+		const size_t wanted = bindings_sockets(next, &next->endpoints[i]);
+
+		if (wanted > next->endpoints[i].sockets)
+			missing += wanted - next->endpoints[i].sockets;
+	}
+	return missing;
+}
+
+void bindings_append(struct bindings *bindings, struct listener *listener)
+{
+	if (bindings->count == bindings->room) {
+		bindings->room = bindings->room * 2 + 16;
+		bindings->all = bindings_memory(
+			reallocarray(bindings->all, bindings->room, sizeof(struct listener *)));
+	}
+	bindings->all[bindings->count++] = listener;
+}
+
 static void bindings_drop(struct bindings *bindings, size_t down_to)
 {
 	while (bindings->count > down_to) {
@@ -181,7 +202,26 @@ static void bindings_drop(struct bindings *bindings, size_t down_to)
 	}
 }
 
-/* All sockets of one address, or none of them. Returns -1 with errno. */
+static struct listener *listener_new(
+	struct bindings *bindings, const struct endpoint *endpoint, uint32_t home, int fd)
+{
+	struct listener *listener = bindings_memory(calloc(1, sizeof(*listener)));
+
+	*listener = (struct listener){
+		.id = bindings->next_id++,
+		.endpoint = (uint32_t)(endpoint - bindings->endpoints),
+		.place = bindings->conf->frontends[endpoint->frontend].place,
+		.home = home,
+		.fd = fd,
+		.shared = sockaddr_is_unix(&endpoint->addr),
+		.fresh = true,
+		.owner = LISTENER_NOBODY,
+	};
+	return listener;
+}
+
+/* All sockets of one address that are missing, or none of them. Where others of ours are bound to it and have clients,
+ * the new ones stay quiet: until it is certain that somebody will accept from them. Returns -1 with errno. */
 static int bindings_open_endpoint(
 	struct bindings *bindings, struct endpoint *endpoint, const char **what_r)
 {
@@ -191,13 +231,14 @@ static int bindings_open_endpoint(
 		.frontend = &bindings->conf->frontends[endpoint->frontend],
 		.addr = &endpoint->addr,
 		.v6only = endpoint->v6only,
+		.quiet = endpoint->sockets > 0 || endpoint->beside,
 	};
 
-	for (uint32_t i = 0; i < wanted; i++) {
+	for (uint32_t i = endpoint->sockets; i < wanted; i++) {
 		struct listener *listener;
 		int fd;
 
-		ask.first = i == 0;
+		ask.first = i == 0 && !endpoint->beside;
 		if (bind_open(&ask, &fd, what_r) < 0) {
 			int saved = errno;
 
@@ -205,23 +246,25 @@ static int bindings_open_endpoint(
 			errno = saved;
 			return -1;
 		}
-		listener = bindings_memory(calloc(1, sizeof(*listener)));
-		*listener = (struct listener){
-			.id = bindings->next_id++,
-			.frontend = endpoint->frontend,
-			.place = bindings->conf->frontends[endpoint->frontend].place,
-			.home = i,
-			.fd = fd,
-			.shared = sockaddr_is_unix(&endpoint->addr),
-			.fresh = true,
-			.owner = LISTENER_NOBODY,
-		};
-		bindings->all[bindings->count++] = listener;
+		listener = listener_new(bindings, endpoint, i, fd);
+		listener->quiet = ask.quiet;
+		bindings_append(bindings, listener);
 	}
 	endpoint->open = true;
-	if (sockaddr_is_unix(&endpoint->addr))
+	if (sockaddr_is_unix(&endpoint->addr) && endpoint->sockets == 0)
 		bind_file_note(&endpoint->addr, &endpoint->file);
 	return 0;
+}
+
+/* At a reload only what was waited for already: what is asked for anew is had, or refused. */
+static bool bindings_may_wait(
+	const struct bindings *bindings, const struct endpoint *endpoint, int error)
+{
+	if (bindings->conf->global.bind_retry_ms == 0)
+		return false;
+	if (bindings->is_next)
+		return endpoint->waited;
+	return error == EADDRINUSE || error == EADDRNOTAVAIL || endpoint->warned;
 }
 
 static enum bindings_result bindings_say_failed(
@@ -237,13 +280,12 @@ static enum bindings_result bindings_say_failed(
 		endpoint->skipped = true;
 		return BINDINGS_OPEN;
 	}
-	if (bindings->conf->global.bind_retry_ms == 0 ||
-		!(error == EADDRINUSE || error == EADDRNOTAVAIL || endpoint->warned)) {
-		log_errorx(
-			"frontend %s: cannot %s %s: %s%s", name, what, text, strerror(error), hint);
+	if (!bindings_may_wait(bindings, endpoint, error)) {
+		bindings_say(bindings, "frontend %s: cannot %s %s: %s%s", name, what, text,
+			strerror(error), hint);
 		return BINDINGS_FAILED;
 	}
-	if (!endpoint->warned)
+	if (!endpoint->warned && !endpoint->waited)
 		log_warnx("frontend %s: cannot %s %s: %s%s; tried again every %u ms", name, what,
 			text, strerror(error), hint, bindings->conf->global.bind_retry_ms);
 	endpoint->warned = true;
@@ -301,12 +343,34 @@ struct listener *bindings_find(struct bindings *bindings, uint32_t id)
 	return found != NULL ? *found : NULL;
 }
 
+size_t bindings_leaving(const struct bindings *bindings)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < bindings->count; i++)
+		n += bindings->all[i]->leaving;
+	return n;
+}
+
+void bindings_close_one(struct bindings *bindings, struct listener *listener)
+{
+	size_t i = 0;
+
+	MUST(listener->leaving);
+	while (bindings->all[i] != listener)
+		i++;
+	memmove(&bindings->all[i], &bindings->all[i + 1],
+		(--bindings->count - i) * sizeof(struct listener *));
+	close(listener->fd);
+	free(listener);
+}
+
 void bindings_close(struct bindings *bindings)
 {
 	for (size_t i = 0; i < bindings->nendpoints; i++) {
 		struct endpoint *endpoint = &bindings->endpoints[i];
 
-		if (endpoint->open && sockaddr_is_unix(&endpoint->addr))
+		if (endpoint->open && endpoint->sockets == 0 && sockaddr_is_unix(&endpoint->addr))
 			bind_file_remove(&endpoint->addr, &endpoint->file);
 		endpoint->open = false;
 		endpoint->skipped = true; /* not to be opened again */

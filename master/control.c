@@ -7,6 +7,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <grp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,9 +17,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "conf/conf.h"
+#include "conf/diff.h"
+#include "master/config.h"
 #include "master/control_answer.h"
 #include "master/control_line.h"
 #include "master/control_socket.h"
+#include "master/reload.h"
 #include "master/views.h"
 
 #define CONTROL_ACCEPTS 16    /* in one turn */
@@ -28,6 +32,7 @@
 
 enum control_client_state {
 	CLIENT_ASKING,    /* its line is not complete */
+	CLIENT_WAITING,   /* for the end of what it asked for */
 	CLIENT_ANSWERING, /* the answer is on its way */
 	CLIENT_ENDING,    /* all is said; what it still sends is dropped until it ends, too */
 };
@@ -41,14 +46,20 @@ struct control_client {
 	struct event *writable; /* owned */
 	struct event *deadline; /* owned timer */
 	struct control_peer peer;
-	struct evbuffer *out;  /* owned */
-	struct answer *answer; /* owned; NULL: nothing more follows */
+	struct evbuffer *out;        /* owned */
+	struct answer *answer;       /* owned; NULL: nothing more follows */
+	struct conf_diff *diff;      /* owned; NULL unless the answer shows one */
+	struct config *config;       /* held from the question on */
+	struct view_source source;   /* of the answer */
+	struct reload_waiter waiter; /* while it waits */
+	bool json;
 	size_t have;
 	char line[CONTROL_LINE_MAX + 1];
 };
 
 struct control {
-	const struct conf *conf; /* borrowed */
+	const struct conf *conf; /* borrowed, until it serves */
+	struct config *config;   /* held: that serves; NULL before */
 	struct control_socket socket;
 	gid_t group;              /* (gid_t)-1: none */
 	char why_not[256];        /* goes without a socket; "": it has one */
@@ -73,7 +84,11 @@ static void control_client_free(struct control_client *client)
 		event_free(client->deadline);
 	if (client->out != NULL)
 		evbuffer_free(client->out);
+	if (client->state == CLIENT_WAITING)
+		client->control->actions.forget(&client->waiter, client->control->actions.arg);
 	answer_free(client->answer);
+	conf_diff_free(client->diff);
+	config_release(client->config);
 	close(client->fd);
 	free(client);
 }
@@ -168,18 +183,46 @@ static void on_client_writable(evutil_socket_t fd, short what, void *arg)
 
 /* ------------------------------------------------------------------ the question */
 
+static void on_client_answered(
+	struct reload_waiter *waiter, enum reload_result result, const char *text)
+{
+	struct control_client *client = (struct control_client *)(void *)((char *)waiter -
+		offsetof(struct control_client, waiter));
+
+	MUST(client->state == CLIENT_WAITING);
+	client->state = CLIENT_ANSWERING;
+	if (control_print(client->out, client->json, result == RELOAD_REFUSED, text) < 0)
+		log_errorx("control: no memory for an answer");
+	control_client_touch(client);
+	event_add(client->writable, NULL);
+}
+
+static void control_client_wait(struct control_client *client)
+{
+	static const struct timeval wait = { .tv_sec = CONTROL_WAIT_MS / 1000 };
+
+	client->state = CLIENT_WAITING;
+	client->touched_ms = clock_now_ms();
+	evtimer_add(client->deadline, &wait);
+}
+
 static int control_client_run(struct control_client *client, size_t len)
 {
 	struct control_line line;
 	const char *error;
 	struct control_request request = {
 		.peer = &client->peer,
-		.source = &client->control->source,
+		.source = &client->source,
 		.actions = &client->control->actions,
 		.line = &line,
+		.waiter = &client->waiter,
 		.out = client->out,
 	};
 	int result;
+
+	client->config = config_hold(client->control->config);
+	client->source = client->control->source;
+	client->waiter.answer = on_client_answered;
 
 	client->line[len] = '\0';
 	if (len == CONTROL_LINE_MAX) {
@@ -189,8 +232,13 @@ static int control_client_run(struct control_client *client, size_t len)
 	}
 	if (control_line_parse(client->line, len, &line, &error) < 0)
 		return control_fail(&request, "%s", error);
+	client->json = line.json;
 	result = control_verb_run(&request);
 	client->answer = request.answer;
+	client->diff = request.diff;
+	client->source.diff = request.diff;
+	if (request.later)
+		control_client_wait(client);
 	return result;
 }
 
@@ -203,6 +251,8 @@ static void control_client_ask(struct control_client *client, size_t len)
 		control_client_close(client);
 		return;
 	}
+	if (client->state == CLIENT_WAITING)
+		return;
 	control_client_touch(client);
 	event_add(client->writable, NULL);
 }
@@ -394,8 +444,8 @@ struct control *control_open(const struct conf *conf, bool optional)
 	return control;
 }
 
-void control_serve(struct control *control, struct event_base *base, struct shm *shm,
-	const struct control_actions *actions)
+void control_serve(struct control *control, struct event_base *base,
+	const struct view_source *source, const struct control_actions *actions)
 {
 	if (control->why_not[0] != '\0') {
 		log_info("no control socket: %s", control->why_not);
@@ -403,7 +453,7 @@ void control_serve(struct control *control, struct event_base *base, struct shm 
 	}
 	log_info("control socket %s", control->socket.path.text);
 	control->base = base;
-	control->source = (struct view_source){ .conf = control->conf, .shm = shm };
+	control->source = *source;
 	control->actions = *actions;
 	control->acceptable = event_new(
 		base, control->socket.fd, EV_READ | EV_PERSIST, on_control_acceptable, control);
@@ -413,6 +463,14 @@ void control_serve(struct control *control, struct event_base *base, struct shm 
 		log_fatalx("no memory for the control socket");
 		exit(EXIT_CODE_FAILED);
 	}
+}
+
+void control_config(struct control *control, struct config *config)
+{
+	config_hold(config);
+	config_release(control->config);
+	control->config = config;
+	control->source.conf = config->conf;
 }
 
 void control_stopping(struct control *control)
@@ -434,5 +492,6 @@ void control_close(struct control *control)
 	if (control->rest != NULL)
 		event_free(control->rest);
 	control_socket_close(&control->socket);
+	config_release(control->config);
 	free(control);
 }

@@ -10,21 +10,26 @@
 #include "master/control_verbs.h"
 
 struct conf;
+struct config;
 struct control;
 struct event_base;
-struct shm;
+struct view_source;
 
 #define CONTROL_CLIENTS_MAX 32 /* one more, and the one that was idle longest goes */
 #define CONTROL_IDLE_MS     10000
+#define CONTROL_WAIT_MS     120000 /* for an answer that comes later */
 
-/* Take global.control.path. conf is borrowed. The quick forms (optional) go without where the default one cannot
+/* Take global.control.path. The quick forms (optional) go without where the default one cannot
  * be had. Returns NULL when the daemon must not start; it is logged. */
 MUST_USE struct control *control_open(const struct conf *conf, bool optional);
 
-/* Answer from now on; says at info where, or why not. base, shm and what actions has are borrowed. Exits when
+/* Answer from now on; says at info where, or why not. base and what source and actions have are borrowed. Exits when
  * there is no memory. */
-void control_serve(struct control *control, struct event_base *base, struct shm *shm,
-	const struct control_actions *actions);
+void control_serve(struct control *control, struct event_base *base,
+	const struct view_source *source, const struct control_actions *actions);
+
+/* What is shown from now on is this configuration's; who is being answered holds the one before. */
+void control_config(struct control *control, struct config *config);
 
 /* The daemon was asked to stop, by whomever; it is answered until control_close. */
 void control_stopping(struct control *control);

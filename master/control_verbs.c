@@ -13,15 +13,10 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "master/control_answer.h"
-#include "master/views.h"
+#include "master/control_handlers.h"
 #include "master/views_print.h"
 
 #define CONTROL_TEXT_MAX 1024
-
-#define CONTROL_VERB(handler, words, arguments, role, help)                                        \
-	static int verb_##handler(struct control_request *request);
-#include "master/control_verbs.def"
-#undef CONTROL_VERB
 
 static const struct control_verb control_verbs[] = {
 #define CONTROL_VERB(handler, words, arguments, role, help)                                        \
@@ -32,6 +27,13 @@ static const struct control_verb control_verbs[] = {
 
 /* ------------------------------------------------------------------ answers */
 
+int control_print(struct evbuffer *out, bool json, bool failed, const char *text)
+{
+	if (json)
+		return json_add_text(out, failed ? "error" : "message", text);
+	return evbuffer_add_printf(out, "%s%s\n", failed ? "error: " : "", text) < 0 ? -1 : 0;
+}
+
 int control_say(struct control_request *request, const char *format, ...)
 {
 	char text[CONTROL_TEXT_MAX];
@@ -40,9 +42,7 @@ int control_say(struct control_request *request, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (request->line->json)
-		return json_add_text(request->out, "message", text);
-	return evbuffer_add_printf(request->out, "%s\n", text) < 0 ? -1 : 0;
+	return control_print(request->out, request->line->json, false, text);
 }
 
 int control_fail(struct control_request *request, const char *format, ...)
@@ -53,12 +53,10 @@ int control_fail(struct control_request *request, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	if (request->line->json)
-		return json_add_text(request->out, "error", text);
-	return evbuffer_add_printf(request->out, "error: %s\n", text) < 0 ? -1 : 0;
+	return control_print(request->out, request->line->json, true, text);
 }
 
-static int control_show(struct control_request *request, const struct view *view)
+int control_show(struct control_request *request, const struct view *view)
 {
 	request->answer = answer_new(view, request->source, request->line->json);
 	return request->answer != NULL ? 0 : -1;
@@ -66,33 +64,33 @@ static int control_show(struct control_request *request, const struct view *view
 
 /* ------------------------------------------------------------------ handlers */
 
-static int verb_status(struct control_request *request)
+int verb_status(struct control_request *request)
 {
 	return control_show(request, &view_status);
 }
 
-static int verb_frontends(struct control_request *request)
+int verb_frontends(struct control_request *request)
 {
 	return control_show(request, &view_frontends);
 }
 
-static int verb_servers(struct control_request *request)
+int verb_servers(struct control_request *request)
 {
 	return control_show(request, &view_servers);
 }
 
-static int verb_workers(struct control_request *request)
+int verb_workers(struct control_request *request)
 {
 	return control_show(request, &view_workers);
 }
 
-static int verb_sessions(struct control_request *request)
+int verb_sessions(struct control_request *request)
 {
 	return control_show(request, &view_sessions);
 }
 
 /* The answer first: what follows may be the end of the loop, and then goes out before the socket is closed. */
-static int verb_stop(struct control_request *request)
+int verb_stop(struct control_request *request)
 {
 	const uint32_t drain_ms = request->source->conf->global.drain_timeout_ms;
 	const bool now = request->line->noptions > 0;
@@ -143,7 +141,7 @@ static const struct view view_help = {
 	.next = help_next,
 };
 
-static int verb_help(struct control_request *request)
+int verb_help(struct control_request *request)
 {
 	return control_show(request, &view_help);
 }
@@ -231,6 +229,14 @@ static bool control_takes_option(const struct control_verb *verb, const char *op
 	return false;
 }
 
+static bool control_takes_word(const struct control_verb *verb)
+{
+	const char *last = strrchr(verb->arguments, ' ');
+	const char *word = last != NULL ? last + 1 : verb->arguments;
+
+	return word[0] >= 'A' && word[0] <= 'Z';
+}
+
 static int control_refuse(struct control_request *request, const struct control_verb *verb)
 {
 	const struct conf_control *conf = &request->source->conf->global.control;
@@ -264,6 +270,9 @@ int control_verb_run(struct control_request *request)
 	for (size_t i = 0; i < line->noptions; i++)
 		if (!control_takes_option(verb, line->options[i]))
 			words = 0;
+	/* One word more than the command's own, where it takes one. */
+	if (words > 0 && words + 1 == line->nwords && control_takes_word(verb))
+		request->argument = line->words[words++];
 	if (words != line->nwords)
 		return control_fail(request, "usage: %s%s%s%s", verb->words,
 			verb->arguments[0] != '\0' ? " [" : "", verb->arguments,

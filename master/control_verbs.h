@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/must.h"
 #include "master/control_line.h"
@@ -14,20 +15,37 @@ struct answer;
 struct evbuffer;
 struct view_source;
 
+struct conf_diff;
+struct conf_errors;
+struct reload_waiter;
+
+/* Those that return a text return NULL when it is done or begun, else why not (static). */
 struct control_actions {
 	/* Stop, as a signal would; now: at once. */
 	void (*stop)(bool now, void *arg);
+	/* Answered later through the waiter, which is the caller's; forget takes that back. confirm_ms 0: for good. */
+	const char *(*reload)(uint32_t confirm_ms, struct reload_waiter *waiter, void *arg);
+	const char *(*rollback)(struct reload_waiter *waiter, void *arg);
+	void (*forget)(struct reload_waiter *waiter, void *arg);
+	const char *(*confirm)(void *arg);
+	const char *(*rebalance)(uint64_t *relays_r, void *arg);
+	/* What a reload would change; path NULL: with the daemon's own file. NULL and errors, else the caller's. */
+	struct conf_diff *(*diff)(const char *path, struct conf_errors *errors, void *arg);
 	void *arg;
 };
 
-/* What a handler works with. It writes to out, or makes an answer that follows. */
+/* What a handler works with. It writes to out, or makes an answer that follows, or says that it comes later. */
 struct control_request {
 	const struct control_peer *peer;
 	const struct view_source *source;
 	const struct control_actions *actions;
 	const struct control_line *line;
+	struct reload_waiter *waiter; /* through which a later answer comes */
+	const char *argument;         /* the word after those of the command; NULL: none */
 	struct evbuffer *out;
-	struct answer *answer; /* the caller's to free; NULL: all is in out */
+	struct answer *answer;  /* the caller's to free; NULL: all is in out */
+	struct conf_diff *diff; /* the same: the source of the answer needs it */
+	bool later;             /* the waiter has it */
 };
 
 /* What was done or how it went; these return -1 without memory. An error begins with "error: ", in JSON it is
@@ -37,11 +55,15 @@ MUST_USE int control_say(struct control_request *request, const char *format, ..
 MUST_USE int control_fail(struct control_request *request, const char *format, ...)
 	PRINTF_LIKE(2, 3);
 
+/* The same with a text of any length. */
+MUST_USE int control_print(struct evbuffer *out, bool json, bool failed, const char *text);
+
 typedef int control_handler_fn(struct control_request *request);
 
 struct control_verb {
 	const char *words;
-	const char *arguments; /* options that it takes, with blanks in between */
+	const char *
+		arguments; /* --options that it takes, and in capitals one more word, with blanks in between */
 	enum control_role role;
 	control_handler_fn *handler;
 	const char *help;

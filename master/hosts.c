@@ -23,7 +23,11 @@ struct host {
 };
 
 struct hosts {
-	struct event_base *base; /* owned while resolving */
+	struct resolver *resolver; /* owned while resolving */
+	struct event *limit;       /* owned timer; the same */
+	const char *error;         /* static: no resolver was to be had */
+	hosts_done_fn *on_done;
+	void *arg;
 	size_t count;
 	struct host *all; /* owned, in the order of their names, each once */
 	size_t open;      /* not answered yet */
@@ -105,35 +109,53 @@ static void on_host_resolved(const struct resolver_answer *answer, void *arg)
 		host->addrs[i] = answer->list[i].addr;
 	if (answer->error != NULL)
 		snprintf(host->error, sizeof(host->error), "%s", answer->error);
+	/* Not from within the resolver, which is freed then. */
 	if (--host->hosts->open == 0)
-		event_base_loopbreak(host->hosts->base);
+		event_active(host->hosts->limit, EV_TIMEOUT, 0);
 }
 
-/* Returns NULL when every name was asked for and answered, or given up on. */
-static const char *hosts_run(struct hosts *hosts)
+static void hosts_stop(struct hosts *hosts)
+{
+	if (hosts->resolver != NULL)
+		resolver_free(hosts->resolver);
+	if (hosts->limit != NULL)
+		event_free(hosts->limit);
+	hosts->resolver = NULL;
+	hosts->limit = NULL;
+}
+
+static void on_hosts_limit(evutil_socket_t fd, short what, void *arg)
+{
+	struct hosts *hosts = arg;
+
+	(void)fd;
+	(void)what;
+	hosts_stop(hosts);
+	hosts->on_done(hosts->error, hosts->arg);
+}
+
+struct hosts *hosts_begin(
+	struct event_base *base, const struct conf *conf, hosts_done_fn *on_done, void *arg)
 {
 	const struct timeval limit = { .tv_sec = HOSTS_TIMEOUT_MS / 1000 };
-	struct resolver *resolver;
-	const char *error = NULL;
+	struct hosts *hosts = hosts_memory(calloc(1, sizeof(*hosts)));
 
-	if (hosts->open == 0)
-		return NULL;
-	hosts->base = event_base_new();
-	if (hosts->base == NULL)
-		return "no event loop";
-	resolver = resolver_new(hosts->base, &error);
-	if (resolver != NULL) {
-		for (size_t i = 0; i < hosts->count; i++)
-			resolver_lookup(resolver, hosts->all[i].name, HOSTS_TIMEOUT_MS,
-				on_host_resolved, &hosts->all[i]);
-		event_base_loopexit(hosts->base, &limit);
-		event_base_dispatch(hosts->base);
-		resolver_free(resolver);
-		error = NULL;
+	hosts->on_done = on_done;
+	hosts->arg = arg;
+	hosts_fill(hosts, conf);
+	hosts->limit = hosts_memory(evtimer_new(base, on_hosts_limit, hosts));
+	if (hosts->open > 0)
+		hosts->resolver = resolver_new(base, &hosts->error);
+	if (hosts->resolver == NULL) {
+		event_active(hosts->limit, EV_TIMEOUT, 0);
+		return hosts;
 	}
-	event_base_free(hosts->base);
-	hosts->base = NULL;
-	return error;
+	hosts->error = NULL;
+	evtimer_add(hosts->limit, &limit);
+	for (size_t i = 0; i < hosts->count; i++)
+		resolver_lookup(hosts->resolver, hosts->all[i].name, HOSTS_TIMEOUT_MS,
+			on_host_resolved, &hosts->all[i]);
+	return hosts;
 }
 
 /* The addresses of one name, in the arena, with the port of address. Returns their number; with none,
@@ -153,43 +175,114 @@ static size_t hosts_copy(const struct hosts *hosts, struct arena *arena,
 	return n;
 }
 
-static void hosts_give(const struct hosts *hosts, struct conf *conf,
+/* What a name had before: the server that is called the same in the backend that is called the same. */
+static const struct conf_server *hosts_before(const struct conf *before,
+	const struct conf_backend *backend, const struct conf_server *server)
+{
+	for (size_t i = 0; before != NULL && i < before->nbackends; i++) {
+		const struct conf_backend *old = &before->backends[i];
+
+		if (strcmp(old->name, backend->name) != 0)
+			continue;
+		for (size_t j = 0; j < old->nservers; j++) {
+			if (strcmp(old->servers[j].name, server->name) == 0 &&
+				strcmp(old->servers[j].address.text, server->address.text) == 0)
+				return &old->servers[j];
+		}
+	}
+	return NULL;
+}
+
+static void hosts_keep(struct conf *conf, const struct conf_server *old, struct conf_server *server)
+{
+	const size_t bytes = old->naddrs * sizeof(old->addrs[0]);
+
+	server->naddrs = old->naddrs;
+	server->addrs = memcpy(arena_alloc(conf->arena, bytes), old->addrs, bytes);
+}
+
+static void hosts_give_address(const struct hosts *hosts, struct conf *conf,
+	const struct conf *before, const struct conf_backend *backend, struct conf_server *server)
+{
+	const struct conf_server *old;
+	const char *error;
+
+	server->naddrs = hosts_copy(hosts, conf->arena, &server->address, &server->addrs, &error);
+	if (server->naddrs > 0)
+		return;
+	old = hosts_before(before, backend, server);
+	if (old != NULL && old->naddrs > 0) {
+		log_warnx("%s/%s: cannot resolve %s: %s; the server keeps the addresses it had",
+			backend->name, server->name, server->address.host, error);
+		hosts_keep(conf, old, server);
+		return;
+	}
+	log_warnx("%s/%s: cannot resolve %s: %s; the server is down", backend->name, server->name,
+		server->address.host, error);
+}
+
+static void hosts_give_check(const struct hosts *hosts, struct conf *conf,
 	const struct conf_backend *backend, struct conf_server *server)
 {
 	const char *error;
 
-	if (server->address.kind == ADDRESS_NAME && !server->dynamic) {
-		server->naddrs =
-			hosts_copy(hosts, conf->arena, &server->address, &server->addrs, &error);
-		if (server->naddrs == 0)
-			log_warnx("%s/%s: cannot resolve %s: %s; the server is down", backend->name,
-				server->name, server->address.host, error);
+	server->ncheck_addrs = hosts_copy(
+		hosts, conf->arena, &server->check_address, &server->check_addrs, &error);
+	if (server->ncheck_addrs == 0)
+		log_warnx("%s/%s: cannot resolve %s: %s; its checks fail", backend->name,
+			server->name, server->check_address.host, error);
+}
+
+void hosts_give(const struct hosts *hosts, struct conf *conf, const struct conf *before)
+{
+	for (size_t i = 0; i < conf->nbackends; i++) {
+		const struct conf_backend *backend = &conf->backends[i];
+
+		for (size_t j = 0; j < backend->nservers; j++) {
+			struct conf_server *server = &backend->servers[j];
+
+			if (server->address.kind == ADDRESS_NAME && !server->dynamic)
+				hosts_give_address(hosts, conf, before, backend, server);
+			if (server->has_check_address && server->check_address.kind == ADDRESS_NAME)
+				hosts_give_check(hosts, conf, backend, server);
+		}
 	}
-	if (server->has_check_address && server->check_address.kind == ADDRESS_NAME) {
-		server->ncheck_addrs = hosts_copy(
-			hosts, conf->arena, &server->check_address, &server->check_addrs, &error);
-		if (server->ncheck_addrs == 0)
-			log_warnx("%s/%s: cannot resolve %s: %s; its checks fail", backend->name,
-				server->name, server->check_address.host, error);
-	}
+}
+
+/* ------------------------------------------------------------------ at once */
+
+struct hosts_wait {
+	struct event_base *base;
+	const char *error;
+};
+
+static void on_hosts_waited(const char *error, void *arg)
+{
+	struct hosts_wait *wait = arg;
+
+	wait->error = error;
+	event_base_loopbreak(wait->base);
 }
 
 struct hosts *hosts_resolve(struct conf *conf)
 {
-	struct hosts *hosts = hosts_memory(calloc(1, sizeof(*hosts)));
-	const char *error;
+	struct hosts_wait wait = { .base = event_base_new() };
+	struct hosts *hosts;
 
-	hosts_fill(hosts, conf);
-	error = hosts_run(hosts);
-	if (error != NULL) {
-		log_errorx("cannot resolve names: %s", error);
+	if (wait.base == NULL) {
+		log_errorx("cannot resolve names: no event loop");
+		return NULL;
+	}
+	hosts = hosts_begin(wait.base, conf, on_hosts_waited, &wait);
+	event_base_dispatch(wait.base);
+	hosts_stop(hosts);
+	event_base_free(wait.base);
+	if (wait.error != NULL) {
+		log_errorx("cannot resolve names: %s", wait.error);
 		hosts_free(hosts);
 		return NULL;
 	}
-	for (size_t i = 0; i < conf->nbackends; i++) {
-		for (size_t j = 0; j < conf->backends[i].nservers; j++)
-			hosts_give(hosts, conf, &conf->backends[i], &conf->backends[i].servers[j]);
-	}
+	hosts_give(hosts, conf, NULL);
 	return hosts;
 }
 
@@ -197,6 +290,7 @@ void hosts_free(struct hosts *hosts)
 {
 	if (hosts == NULL)
 		return;
+	hosts_stop(hosts);
 	free(hosts->all);
 	free(hosts);
 }

@@ -1,6 +1,9 @@
 /* proxyd: from the command line to a configuration, and then to what was asked for.
  */
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/child.h"
@@ -49,37 +52,94 @@ static const char *main_source_name(const struct options *options)
 	return options->config;
 }
 
-static void on_demo_serving(void *arg)
+/* What the configuration came from, for as long as the process lives. */
+struct main_source {
+	const struct options *options;
+	struct demo demo;
+	char path[PATH_MAX]; /* of the file, absolute: a daemon goes to / */
+};
+
+static void main_refuse(struct conf_errors *errors, const char *why)
 {
-	demo_explain(arg, stdout);
+	errors->lines = calloc(1, sizeof(char *));
+	if (errors->lines == NULL)
+		return;
+	errors->lines[0] = strdup(why);
+	errors->count = errors->lines[0] != NULL ? 1 : 0;
 }
 
-static enum exit_code main_act(const struct options *options, struct conf *conf, struct demo *demo)
+static struct conf *main_load_again(struct conf_errors *errors, void *arg)
 {
+	struct main_source *source = arg;
+	const struct options *options = source->options;
+
+	switch (options->source) {
+	case SOURCE_DEMO:
+		main_refuse(errors, "the demo has no configuration to be loaded again");
+		return NULL;
+	case SOURCE_DEFAULT_FILE:
+	case SOURCE_FILE:
+		if (strcmp(options->config, "-") == 0) {
+			main_refuse(errors, "standard input: it cannot be read a second time");
+			return NULL;
+		}
+		return conf_load_file(source->path, &options->overrides, errors);
+	case SOURCE_QUICK:
+		break;
+	}
+	return main_load(options, &source->demo, errors);
+}
+
+static void on_demo_serving(void *arg)
+{
+	const struct main_source *source = arg;
+
+	demo_explain(&source->demo, stdout);
+}
+
+/* What a daemon reads again must be found from /; else messages name the file as it was named. */
+static void main_find_file(struct main_source *source)
+{
+	const char *path = source->options->config;
+	char *found = NULL;
+
+	if (path != NULL && source->options->daemon)
+		found = realpath(path, NULL);
+	snprintf(source->path, sizeof(source->path), "%s",
+		found != NULL          ? found
+			: path != NULL ? path
+				       : "");
+	free(found);
+}
+
+static enum exit_code main_act(struct main_source *source, struct conf *conf)
+{
+	const struct options *options = source->options;
 	const struct master_ask ask = {
 		.conf = conf,
+		.load = main_load_again,
+		.overrides = &options->overrides,
 		.daemon = options->daemon,
 		.control_optional =
 			options->source == SOURCE_QUICK || options->source == SOURCE_DEMO,
 		.on_serving = options->source == SOURCE_DEMO ? on_demo_serving : NULL,
-		.arg = demo,
+		.arg = source,
 	};
 
-	if (options->action == ACTION_DUMP) {
+	if (options->action == ACTION_RUN)
+		return master_run(&ask);
+	if (options->action == ACTION_DUMP)
 		conf_dump(conf, stdout);
-		return EXIT_CODE_OK;
-	}
-	if (options->action == ACTION_CHECK) {
+	else
 		printf("%s: ok\n", main_source_name(options));
-		return EXIT_CODE_OK;
-	}
-	return master_run(&ask);
+	conf_free(conf);
+	return EXIT_CODE_OK;
 }
 
 static enum exit_code main_configured(const struct options *options)
 {
+	static struct main_source source;
 	struct conf_errors errors = { 0 };
-	struct demo demo;
 	struct conf *conf;
 	enum exit_code result;
 
@@ -90,14 +150,15 @@ static enum exit_code main_configured(const struct options *options)
 			"see `proxyd --help`\n");
 		return EXIT_CODE_USAGE;
 	}
-	conf = main_load(options, &demo, &errors);
+	source.options = options;
+	main_find_file(&source);
+	conf = main_load(options, &source.demo, &errors);
 	if (conf == NULL) {
 		conf_errors_print(&errors, stderr);
 		conf_errors_free(&errors);
 		return EXIT_CODE_USAGE;
 	}
-	result = main_act(options, conf, &demo);
-	conf_free(conf);
+	result = main_act(&source, conf);
 	conf_errors_free(&errors);
 	return result;
 }

@@ -1,226 +1,33 @@
-/* The stages of a start, each of which undoes nothing itself: master_clean takes back whatever was made.
- * Until the addresses are bound, everything that goes wrong is said on stderr, wherever the log goes.
+/* Serving: from the first fork to the end, and what signals mean meanwhile.
  */
 #include "master/master.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 
-#include "common/clock.h"
 #include "common/log.h"
 #include "common/shm.h"
-#include "common/sink.h"
-#include "common/title.h"
 #include "conf/conf.h"
 #include "master/bindings.h"
+#include "master/config.h"
 #include "master/control.h"
 #include "master/daemonize.h"
-#include "master/first.h"
 #include "master/handover.h"
-#include "master/hosts.h"
+#include "master/master_impl.h"
 #include "master/notify.h"
 #include "master/pidfile.h"
 #include "master/place.h"
-#include "master/privileges.h"
+#include "master/rebalance.h"
+#include "master/reload.h"
 #include "master/signals.h"
-#include "master/supervisor.h"
-
-#define MASTER_GENERATION  1
-#define MASTER_FDS_OWN     18 /* logs, loop, signals, shared memory, control socket */
-#define MASTER_RECORDS_MIN 64
-
-struct master {
-	const struct master_ask *ask; /* borrowed */
-	struct conf *conf;            /* borrowed */
-	struct daemonize *daemonize;  /* owned until it serves */
-	struct pidfile *pidfile;      /* owned */
-	struct sink *log;             /* owned */
-	struct sink *access_log;      /* owned; NULL when off */
-	struct privileges privileges;
-	struct control *control;   /* owned */
-	struct shm *shm;           /* owned */
-	struct bindings *bindings; /* owned */
-	bool bind_again;           /* some addresses are to be tried again */
-	struct event_base *base;   /* owned */
-	struct signals *signals;   /* owned */
-	struct event *retry;       /* owned timer: bind_retry */
-	struct notify *watchdog;   /* owned */
-	struct handover *handover; /* owned */
-	struct spawn_env spawn;
-	struct supervisor *supervisor; /* owned */
-	unsigned stops;                /* how often we were asked */
-	enum exit_code result;
-};
-
-static bool master_log_is_stderr(const struct master *master)
-{
-	return strcmp(master->conf->global.log.to, "stderr") == 0;
-}
-
-/* ---------------------------------------------------------------- prepare */
-
-static struct sink *master_open_sink(const char *key, const char *to)
-{
-	const char *error;
-	struct sink *sink = sink_open(to, &error);
-
-	if (sink == NULL)
-		log_errorx("%s: cannot open %s: %s", key, to, error);
-	return sink;
-}
-
-static int master_open_logs(struct master *master)
-{
-	const struct conf_global *global = &master->conf->global;
-
-	master->log = master_open_sink("global.log", global->log.to);
-	if (master->log == NULL)
-		return -1;
-	if (strcmp(global->access_log.to, "off") == 0)
-		return 0;
-	master->access_log = master_open_sink("global.access_log", global->access_log.to);
-	return master->access_log != NULL ? 0 : -1;
-}
-
-static int master_open_pidfile(struct master *master)
-{
-	const char *path = master->conf->global.pidfile;
-
-	if (path[0] == '\0')
-		return 0;
-	master->pidfile = pidfile_prepare(path);
-	if (master->pidfile != NULL)
-		return 0;
-	log_error("cannot write the pidfile %s", path);
-	return -1;
-}
-
-/* As many fds as we may have; then the relays that fit decide about the records. */
-static int master_open_shm(struct master *master)
-{
-	struct rlimit limit;
-	const char *error;
-	rlim_t records = MASTER_RECORDS_MIN;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-			log_warn("cannot raise the limit of open files");
-		getrlimit(RLIMIT_NOFILE, &limit);
-		records = limit.rlim_cur;
-	}
-	if (records < MASTER_RECORDS_MIN)
-		records = MASTER_RECORDS_MIN;
-	if (records > SHM_RECORDS_MAX)
-		records = SHM_RECORDS_MAX;
-	master->shm = shm_create((uint32_t)records, &error);
-	if (master->shm == NULL) {
-		log_errorx("cannot have shared memory: %s", error);
-		return -1;
-	}
-	shm_master(master->shm)->generation = MASTER_GENERATION;
-	shm_master(master->shm)->started_ms = clock_now_ms();
-	return place_objects(master->conf, master->shm);
-}
-
-static int master_check_limit(const struct master *master)
-{
-	const size_t children = master->conf->global.workers + 1;
-	const size_t needed = bindings_wanted(master->bindings) + 2 * children + MASTER_FDS_OWN;
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || needed <= limit.rlim_cur)
-		return 0;
-	log_errorx(
-		"%zu listening sockets need a limit of at least %zu open files, it is %llu; raise it "
-		"(ulimit -n, LimitNOFILE=) or use fewer workers",
-		bindings_wanted(master->bindings), needed, (unsigned long long)limit.rlim_cur);
-	return -1;
-}
-
-static int master_bind(struct master *master)
-{
-	struct hosts *hosts = hosts_resolve(master->conf);
-	int result = -1;
-
-	if (hosts != NULL)
-		master->bindings = bindings_new(master->conf, hosts);
-	if (master->bindings != NULL && master_check_limit(master) == 0) {
-		enum bindings_result opened = bindings_open(master->bindings);
-
-		master->bind_again = opened == BINDINGS_RETRY;
-		result = opened == BINDINGS_FAILED ? -1 : 0;
-	}
-	hosts_free(hosts);
-	/* So that the first client finds a server. */
-	if (result == 0)
-		first_resolve(master->conf, master->shm);
-	return result;
-}
-
-static void on_master_signal(int number, void *arg);
-static void on_retry_timer(evutil_socket_t fd, short what, void *arg);
-
-static int master_open_loop(struct master *master)
-{
-	master->base = event_base_new();
-	if (master->base == NULL) {
-		log_errorx("no event loop");
-		return -1;
-	}
-	master->signals = signals_new(master->base, on_master_signal, master);
-	if (master->signals == NULL) {
-		log_error("signals");
-		return -1;
-	}
-	master->retry = evtimer_new(master->base, on_retry_timer, master);
-	if (master->retry == NULL) {
-		log_errorx("no memory for a timer");
-		return -1;
-	}
-	master->watchdog = notify_watchdog_new(master->base);
-	return 0;
-}
-
-static int master_prepare(struct master *master)
-{
-	if (master->ask->daemon) {
-		master->daemonize = daemonize_begin();
-		if (master->daemonize == NULL) {
-			log_error("cannot go to the background");
-			return -1;
-		}
-		if (master_log_is_stderr(master))
-			log_warnx(
-				"in the background with the log on stderr, where perhaps nobody reads it: "
-				"see global.log.to");
-	}
-	/* Not earlier: the process that waits in the foreground can be interrupted. */
-	signals_block();
-	title_set("master");
-	log_set_process("master");
-	if (master_open_logs(master) < 0 || master_open_pidfile(master) < 0)
-		return -1;
-	if (privileges_find(master->conf, &master->privileges) < 0)
-		return -1;
-	/* Before anything is bound: a second daemon is told about the first, not about its ports. */
-	master->control = control_open(master->conf, master->ask->control_optional);
-	if (master->control == NULL)
-		return -1;
-	if (master_open_shm(master) < 0 || master_bind(master) < 0)
-		return -1;
-	return master_open_loop(master);
-}
-
-/* ---------------------------------------------------------------- serve */
+#include "master/views.h"
 
 static void master_stop(struct master *master, uint32_t drain_ms)
 {
 	control_stopping(master->control);
+	reload_stop(master->reload);
+	rebalance_bound(master->rebalance, 0);
 	evtimer_del(master->retry);
 	supervisor_stop(master->supervisor, drain_ms);
 	/* After the workers know: what waits in the queues is theirs to accept. */
@@ -229,7 +36,7 @@ static void master_stop(struct master *master, uint32_t drain_ms)
 
 static void master_begin_stop(struct master *master)
 {
-	const uint32_t drain_ms = master->conf->global.drain_timeout_ms;
+	const uint32_t drain_ms = master->config->conf->global.drain_timeout_ms;
 	const uint32_t relays = shm_shared(master->shm)->active;
 
 	if (relays == 0)
@@ -253,7 +60,7 @@ static void master_asked_to_stop(struct master *master, int number)
 }
 
 /* Unlike a signal, a second one without now changes nothing. */
-static void on_control_stop(bool now, void *arg)
+void on_master_stop(bool now, void *arg)
 {
 	struct master *master = arg;
 
@@ -267,7 +74,7 @@ static void on_control_stop(bool now, void *arg)
 	}
 }
 
-static void on_master_signal(int number, void *arg)
+void on_master_signal(int number, void *arg)
 {
 	struct master *master = arg;
 
@@ -278,7 +85,7 @@ static void on_master_signal(int number, void *arg)
 		master_asked_to_stop(master, number);
 		return;
 	case SIGHUP:
-		log_warnx("SIGHUP: this version cannot reload yet; it serves on as it is");
+		master_hang_up(master);
 		return;
 	case SIGUSR1:
 		log_warnx("SIGUSR1: this version has no statistics yet");
@@ -292,24 +99,31 @@ static void on_master_signal(int number, void *arg)
 
 static void master_retry_later(struct master *master)
 {
-	const uint32_t ms = master->conf->global.bind_retry_ms;
+	const uint32_t ms = master->config->conf->global.bind_retry_ms;
 	const struct timeval delay = { .tv_sec = ms / 1000,
 		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 
 	evtimer_add(master->retry, &delay);
 }
 
-static void on_retry_timer(evutil_socket_t fd, short what, void *arg)
+void on_master_retry(int fd, short what, void *arg)
 {
 	struct master *master = arg;
 	size_t before = bindings_count(master->bindings);
 
 	(void)fd;
 	(void)what;
+	/* The numbers of the sockets that a reload opens follow those that there are. */
+	if (reload_is_busy(master->reload)) {
+		master_retry_later(master);
+		return;
+	}
 	if (bindings_open(master->bindings) != BINDINGS_OPEN)
 		master_retry_later(master);
-	if (bindings_count(master->bindings) > before)
-		handover_opened(master->handover);
+	if (bindings_count(master->bindings) == before)
+		return;
+	handover_opened(master->handover);
+	supervisor_listeners(master->supervisor);
 }
 
 static void on_supervisor_started(void *arg)
@@ -317,18 +131,71 @@ static void on_supervisor_started(void *arg)
 	struct master *master = arg;
 
 	if (master->pidfile != NULL && pidfile_commit(master->pidfile) < 0) {
-		log_error("cannot write the pidfile %s", master->conf->global.pidfile);
+		log_error("cannot write the pidfile %s", master->config->conf->global.pidfile);
 		master->result = EXIT_CODE_FAILED;
 		master_stop(master, 0);
 		return;
 	}
-	log_info("serving; frontends: %zu, workers: %u", master->conf->nfrontends,
-		master->conf->global.workers);
+	log_info("serving; frontends: %zu, workers: %u", master->config->conf->nfrontends,
+		master->config->conf->global.workers);
 	daemonize_ready(master->daemonize, master_log_is_stderr(master));
 	master->daemonize = NULL;
 	notify_ready();
 	if (master->ask->on_serving != NULL)
 		master->ask->on_serving(master->ask->arg);
+	master->serving = true;
+	if (master->hung_up)
+		master_hang_up(master);
+}
+
+static void on_supervisor_prepared(struct generation *generation, void *arg)
+{
+	struct master *master = arg;
+
+	reload_prepared(master->reload, generation);
+}
+
+static void on_supervisor_unprepared(struct generation *generation, const char *why, void *arg)
+{
+	struct master *master = arg;
+
+	(void)generation;
+	reload_unprepared(master->reload, why);
+}
+
+static void on_supervisor_gone(struct generation *generation, void *arg)
+{
+	(void)arg;
+	log_debug("generation %u is gone", generation->number);
+}
+
+static void on_supervisor_returned(void *arg)
+{
+	struct master *master = arg;
+
+	rebalance_returned(master->rebalance);
+}
+
+static void on_listener_closed(uint32_t id, void *arg)
+{
+	struct master *master = arg;
+
+	supervisor_listener_closed(master->supervisor, id);
+}
+
+/* Another configuration serves from now on. */
+static void on_master_commit(struct config *config, void *arg)
+{
+	struct master *master = arg;
+	const struct conf_global *global = &config->conf->global;
+
+	log_open(config->log, global->log.level, global->log.format);
+	config_release(master->config);
+	master->config = config_hold(config);
+	control_config(master->control, config);
+	rebalance_bound(master->rebalance, global->rebalance_pct);
+	if (global->bind_retry_ms > 0)
+		master_retry_later(master);
 }
 
 static void on_supervisor_done(bool failed, void *arg)
@@ -340,34 +207,70 @@ static void on_supervisor_done(bool failed, void *arg)
 	event_base_loopbreak(master->base);
 }
 
-static void master_start_children(struct master *master)
+static void master_make_children(struct master *master)
 {
 	const struct supervisor_handlers handlers = {
 		.on_started = on_supervisor_started,
+		.on_prepared = on_supervisor_prepared,
+		.on_unprepared = on_supervisor_unprepared,
+		.on_gone = on_supervisor_gone,
+		.on_returned = on_supervisor_returned,
 		.on_done = on_supervisor_done,
 		.arg = master,
 	};
+	const struct handover_handlers closed = { on_listener_closed, master };
 
-	master->spawn = (struct spawn_env){
-		.conf = master->conf,
+	master->env = (struct supervisor_env){
 		.shm = master->shm,
-		.log = master->log,
-		.access_log = master->access_log,
 		.privileges = &master->privileges,
+		.bindings = master->bindings,
 		.detach = master->ask->daemon,
 		.keep_stderr = master_log_is_stderr(master),
+		.takeover_fd = -1,
 	};
-	master->handover =
-		handover_new(master->bindings, master->conf->global.workers, MASTER_GENERATION);
-	master->supervisor = supervisor_new(
-		master->base, &master->spawn, master->handover, MASTER_GENERATION, &handlers);
-	supervisor_start(master->supervisor);
+	master->handover = handover_new(
+		master->bindings, master->config->conf->global.workers, MASTER_GENERATION, &closed);
+	master->supervisor =
+		supervisor_new(master->base, &master->env, master->handover, &handlers);
+	master->rebalance = rebalance_new(master->base, master->supervisor);
+	rebalance_bound(master->rebalance, master->config->conf->global.rebalance_pct);
+}
+
+static void master_make_reload(struct master *master)
+{
+	const struct reload_env env = {
+		.base = master->base,
+		.shm = master->shm,
+		.bindings = master->bindings,
+		.handover = master->handover,
+		.supervisor = master->supervisor,
+		.load = master->ask->load,
+		.load_arg = master->ask->arg,
+		.on_commit = on_master_commit,
+		.arg = master,
+	};
+
+	master->reload = reload_new(&env);
+}
+
+static void master_serve_control(struct master *master)
+{
+	const struct control_actions actions = master_actions(master);
+	const struct view_source source = {
+		.conf = master->config->conf,
+		.shm = master->shm,
+		.generations = supervisor_generations(master->supervisor),
+		.last_reload = reload_last(master->reload),
+	};
+
+	control_serve(master->control, master->base, &source, &actions);
+	control_config(master->control, master->config);
 }
 
 static void master_say_binds(const struct master *master)
 {
-	for (size_t i = 0; i < master->conf->nfrontends; i++) {
-		const struct conf_frontend *frontend = &master->conf->frontends[i];
+	for (size_t i = 0; i < master->config->conf->nfrontends; i++) {
+		const struct conf_frontend *frontend = &master->config->conf->frontends[i];
 
 		for (size_t j = 0; j < frontend->nbinds; j++)
 			log_info("frontend %s: %s", frontend->name, frontend->binds[j].text);
@@ -376,15 +279,17 @@ static void master_say_binds(const struct master *master)
 
 static void master_serve(struct master *master)
 {
-	const struct conf_log *log = &master->conf->global.log;
-	const struct control_actions actions = { .stop = on_control_stop, .arg = master };
+	const struct conf_log *log = &master->config->conf->global.log;
 
-	log_open(master->log, log->level, log->format);
+	log_open(master->config->log, log->level, log->format);
 	log_info("proxyd %s", PROXYD_VERSION);
 	master_say_binds(master);
-	control_serve(master->control, master->base, master->shm, &actions);
-	privileges_reduce(master->conf);
-	master_start_children(master);
+	place_commit(master->config->conf, master->shm, MASTER_GENERATION);
+	master_make_children(master);
+	master_make_reload(master);
+	master_serve_control(master);
+	privileges_reduce(master->config->conf);
+	supervisor_start(master->supervisor, master->config, MASTER_GENERATION);
 	if (master->bind_again)
 		master_retry_later(master);
 	if (event_base_dispatch(master->base) < 0) {
@@ -396,6 +301,10 @@ static void master_serve(struct master *master)
 
 static void master_clean(struct master *master)
 {
+	/* The clients first: an answer may look at all the rest. */
+	control_close(master->control);
+	reload_free(master->reload);
+	rebalance_free(master->rebalance);
 	supervisor_free(master->supervisor);
 	handover_free(master->handover);
 	bindings_free(master->bindings);
@@ -403,22 +312,20 @@ static void master_clean(struct master *master)
 	signals_free(master->signals);
 	if (master->retry != NULL)
 		event_free(master->retry);
-	control_close(master->control);
 	if (master->base != NULL)
 		event_base_free(master->base);
 	shm_free(master->shm);
 	pidfile_free(master->pidfile);
-	/* Nobody logs to them any more. */
+	/* Nobody logs to its files any more. */
 	log_open(NULL, LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
-	if (master->access_log != NULL)
-		sink_close(master->access_log);
-	if (master->log != NULL)
-		sink_close(master->log);
+	config_release(master->config);
 }
 
 enum exit_code master_run(const struct master_ask *ask)
 {
-	struct master master = { .ask = ask, .conf = ask->conf, .result = EXIT_CODE_OK };
+	struct master master = {
+		.ask = ask, .config = config_new(ask->conf), .result = EXIT_CODE_OK
+	};
 
 	signals_block();
 	if (master_prepare(&master) < 0)

@@ -3,9 +3,11 @@
 #include "master/notify.h"
 
 #include <event2/event.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef HAVE_SYSTEMD
@@ -57,6 +59,16 @@ void notify_ready(void)
 	sd_notifyf(0, "READY=1\nMAINPID=%d", (int)getpid());
 }
 
+/* MONOTONIC_USEC is what Type=notify-reload asks for. */
+void notify_reloading(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+}
+
 void notify_stopping(void)
 {
 	sd_notify(0, "STOPPING=1");
@@ -76,6 +88,10 @@ void notify_watchdog_free(struct notify *notify)
 }
 
 void notify_ready(void)
+{
+}
+
+void notify_reloading(void)
 {
 }
 

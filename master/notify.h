@@ -12,7 +12,8 @@ struct notify;
 struct notify *notify_watchdog_new(struct event_base *base);
 void notify_watchdog_free(struct notify *notify); /* NULL is fine */
 
-void notify_ready(void);
+void notify_ready(void); /* also: the reload is over */
+void notify_reloading(void);
 void notify_stopping(void);
 
 #endif

@@ -31,16 +31,6 @@ static enum admin_state admin_state(enum conf_server_state state)
 	return ADMIN_READY;
 }
 
-/* What the operator wants of it, as far as the file says. */
-static void place_admin(struct shm *shm, const struct conf_server *server)
-{
-	struct shm_admin *admin = &shm_master(shm)->admin[server->place];
-
-	atomic_store(&admin->weight, server->weight);
-	atomic_store(&admin->maxconn, server->maxconn);
-	atomic_store(&admin->state, admin_state(server->state));
-}
-
 static int place_backend(struct shm *shm, struct conf_backend *backend)
 {
 	char name[SHM_NAME_MAX];
@@ -58,7 +48,6 @@ static int place_backend(struct shm *shm, struct conf_backend *backend)
 		}
 		if (place_one(shm, SHM_SERVER, name, &server->place) < 0)
 			return -1;
-		place_admin(shm, server);
 	}
 	return 0;
 }
@@ -76,4 +65,61 @@ int place_objects(struct conf *conf, struct shm *shm)
 			return -1;
 	}
 	return 0;
+}
+
+/* ------------------------------------------------------------------ commit */
+
+static bool place_differs(const struct shm_admin *admin, const struct conf_server *server)
+{
+	return admin->file_state != (uint32_t)admin_state(server->state) ||
+		admin->file_weight != server->weight || admin->file_maxconn != server->maxconn;
+}
+
+/* What the operator wants of it, as far as the file says: what was changed while it ran stays, unless the file has
+ * another opinion than last time. Returns whether anything is new. */
+static bool place_admin(struct shm *shm, const struct conf_server *server)
+{
+	struct shm_admin *admin = &shm_master(shm)->admin[server->place];
+	const uint32_t state = admin_state(server->state);
+	const bool is_new =
+		admin->in_file == 0 || !shm_place_is_current(shm, SHM_SERVER, server->place);
+
+	if (!is_new && !place_differs(admin, server))
+		return false;
+	if (is_new || admin->file_state != state)
+		atomic_store(&admin->state, state);
+	if (is_new || admin->file_weight != server->weight)
+		atomic_store(&admin->weight, server->weight);
+	if (is_new || admin->file_maxconn != server->maxconn)
+		atomic_store(&admin->maxconn, server->maxconn);
+	admin->file_state = state;
+	admin->file_weight = server->weight;
+	admin->file_maxconn = server->maxconn;
+	admin->in_file = 1;
+	return true;
+}
+
+/* The epoch moves after what it stands for. */
+static void place_commit_backend(
+	struct shm *shm, const struct conf_backend *backend, uint32_t generation)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < backend->nservers; i++) {
+		changed = place_admin(shm, &backend->servers[i]) || changed;
+		shm_place_stays(shm, SHM_SERVER, backend->servers[i].place, generation);
+	}
+	shm_place_stays(shm, SHM_BACKEND, backend->place, generation);
+	if (changed)
+		atomic_fetch_add_explicit(
+			&shm_shared(shm)->backends[backend->place].epoch, 1, memory_order_release);
+}
+
+void place_commit(const struct conf *conf, struct shm *shm, uint32_t generation)
+{
+	for (size_t i = 0; i < conf->nfrontends; i++)
+		shm_place_stays(shm, SHM_FRONTEND, conf->frontends[i].place, generation);
+	for (size_t i = 0; i < conf->nbackends; i++)
+		place_commit_backend(shm, &conf->backends[i], generation);
+	shm_master(shm)->generation = generation;
 }

@@ -3,14 +3,19 @@
 #ifndef PROXYD_MASTER_PLACE_H
 #define PROXYD_MASTER_PLACE_H
 
+#include <stdint.h>
+
 #include "common/must.h"
 
 struct conf;
 struct shm;
 
-/* Gives every frontend, backend and server its place by its stable name, and writes what the configuration
- * wants of the servers there (struct shm_admin). Returns -1 when there is no
- * room for one; it is logged. */
+/* Gives every frontend, backend and server its place by its stable name. Returns -1 when there is no room for one; it is
+ * logged. */
 MUST_USE int place_objects(struct conf *conf, struct shm *shm);
+
+/* The configuration serves from now on, as this generation: its objects are the current ones, and what it wants of its
+ * servers (struct shm_admin) holds where it is new. */
+void place_commit(const struct conf *conf, struct shm *shm, uint32_t generation);
 
 #endif

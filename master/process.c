@@ -14,8 +14,8 @@
 
 #include "common/channel.h"
 #include "common/clock.h"
-#include "common/counts.h"
 #include "common/log.h"
+#include "master/config.h"
 #include "master/handover.h"
 
 bool process_alive(const struct process *process)
@@ -30,28 +30,59 @@ void process_kill(struct process *process)
 		pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
 }
 
-void process_stop(struct process *process, uint32_t drain_ms)
-{
-	const struct msg_stop stop = { .drain_ms = drain_ms };
-	const struct message message = {
-		.type = M2C_STOP,
-		.slot = process->slot,
-		.generation = process->supervisor->generation,
-		.payload = &stop,
-		.payload_bytes = sizeof(stop),
-	};
+/* ---------------------------------------------------------------- what it is told */
 
-	if (process_alive(process)) {
-		channel_send(process->channel, &message);
-		return;
-	}
+static void process_send(struct process *process, struct message *message)
+{
+	message->slot = process->slot;
+	message->generation = process->generation;
+	channel_send(process->channel, message);
+}
+
+void process_tell(struct process *process, enum message_type type, int fd)
+{
+	struct message message = { .type = type, .fds = &fd, .nfds = fd >= 0 ? 1 : 0 };
+
+	if (process_alive(process))
+		process_send(process, &message);
+}
+
+/* It never comes: a worker's slot was taken for it. */
+static void process_cancel(struct process *process)
+{
 	evtimer_del(process->respawn);
 	process->state = PROCESS_GONE;
+	if (process->role == CHILD_WORKER && process->slot != SHM_NONE)
+		shm_slot(process->supervisor->env->shm, process->slot)->state = SLOT_FREE;
+	process->slot = SHM_NONE;
+}
+
+static void process_end(struct process *process, enum message_type type, uint32_t drain_ms)
+{
+	const struct msg_stop stop = { .drain_ms = drain_ms };
+	struct message message = { .type = type, .payload = &stop, .payload_bytes = sizeof(stop) };
+
+	if (process_alive(process)) {
+		process->ending = true;
+		process_send(process, &message);
+	} else if (process->state == PROCESS_WAITING) {
+		process_cancel(process);
+	}
+}
+
+void process_stop(struct process *process, uint32_t drain_ms)
+{
+	process_end(process, M2C_STOP, drain_ms);
+}
+
+void process_leave(struct process *process, uint32_t drain_ms)
+{
+	process_end(process, M2W_LEAVE, drain_ms);
 }
 
 /* ---------------------------------------------------------------- what it says */
 
-static void process_broken(struct process *process, const char *why)
+void process_broken(struct process *process, const char *why)
 {
 	if (process->killed)
 		return;
@@ -61,8 +92,6 @@ static void process_broken(struct process *process, const char *why)
 
 static void process_is_ready(struct process *process, const struct msg_ready *ready)
 {
-	struct supervisor *supervisor = process->supervisor;
-
 	if (process->state != PROCESS_STARTING || ready->pid != process->pid) {
 		process_broken(process, "a C2M_READY that cannot be true");
 		return;
@@ -71,39 +100,54 @@ static void process_is_ready(struct process *process, const struct msg_ready *re
 	process->was_ready = true;
 	log_debug("%s (pid %d) is ready after %llu ms", process->name, (int)process->pid,
 		(unsigned long long)(clock_now_ms() - process->started_ms));
-	if (process->role != CHILD_WORKER || supervisor->stopping)
+	supervisor_process_ready(process->supervisor, process);
+}
+
+static void worker_message(struct process *process, struct message *message)
+{
+	struct handover *handover = process->supervisor->handover;
+	const struct msg_listener *released;
+	size_t count;
+
+	switch (message->type) {
+	case W2M_RELEASED:
+		released = message_payload(message, W2M_RELEASED, &count);
+		if (handover_released(handover, process->slot, released, count) < 0)
+			process_broken(process, "it released a socket that it was not asked for");
 		return;
-	handover_ready(supervisor->handover, process->slot, process->channel);
-	supervisor_process_ready(supervisor);
+	case W2M_KEEPER:
+		keeping_answered(process);
+		return;
+	default:
+		process_broken(process, "a message that no worker sends");
+	}
 }
 
 static void on_child_message(struct channel *channel, struct message *message, void *arg)
 {
 	struct process *process = arg;
-	const struct msg_listener *released;
-	size_t count;
 
 	(void)channel;
-	if (message->slot != process->slot ||
-		message->generation != process->supervisor->generation) {
+	if (message->slot != process->slot || message->generation != process->generation) {
 		process_broken(process, "a message in the name of another");
 		return;
 	}
-	switch (message->type) {
-	case C2M_READY:
+	if (message->type == C2M_READY) {
 		process_is_ready(process, message_payload(message, C2M_READY, NULL));
 		return;
-	case W2M_RELEASED:
-		released = message_payload(message, W2M_RELEASED, &count);
-		if (process->role != CHILD_WORKER ||
-			handover_released(
-				process->supervisor->handover, process->slot, released, count) < 0)
-			process_broken(process, "it released a socket that it was not asked for");
+	}
+	switch (process->role) {
+	case CHILD_WORKER:
+		worker_message(process, message);
 		return;
-	default:
+	case CHILD_KEEPER:
+		if (keeping_message(process->supervisor, message) == 0)
+			return;
+		break;
+	case CHILD_CHECKER:
 		break;
 	}
-	process_broken(process, "a message that no child sends");
+	process_broken(process, "a message that no such child sends");
 }
 
 /* The channel is freed when the process is reaped, which a kill makes sure of. */
@@ -115,8 +159,8 @@ static void on_child_channel_end(
 	(void)channel;
 	switch (end) {
 	case CHANNEL_CLOSED:
-		/* It exits, or crashed: the pidfd will say more. When we stop it may take its time. */
-		if (!process->supervisor->stopping && process->pidfd >= 0)
+		/* It exits, or crashed: the pidfd will say more. One that was told to go may take its time. */
+		if (!process->ending && process->pidfd >= 0)
 			pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
 		return;
 	case CHANNEL_BROKEN:
@@ -126,15 +170,17 @@ static void on_child_channel_end(
 	}
 }
 
-/* ---------------------------------------------------------------- birth */
-
-static void process_schedule(struct process *process, uint32_t delay_ms)
+/* Listeners that did not fit before. */
+static void on_child_channel_room(struct channel *channel, void *arg)
 {
-	const struct timeval delay = supervisor_timeval(delay_ms);
+	struct process *process = arg;
 
-	process->state = PROCESS_WAITING;
-	evtimer_add(process->respawn, &delay);
+	(void)channel;
+	if (process->role == CHILD_KEEPER)
+		keeping_listeners(process->supervisor);
 }
+
+/* ---------------------------------------------------------------- birth */
 
 /* After a young death; 0 for the first one. */
 static uint32_t process_delay_ms(const struct process *process)
@@ -148,61 +194,104 @@ static uint32_t process_delay_ms(const struct process *process)
 	return delay < SUPERVISOR_DELAY_MAX_MS ? delay : SUPERVISOR_DELAY_MAX_MS;
 }
 
-/* While the slot is still ours to write. */
-static void process_prepare_slot(struct process *process)
+/* A worker has its slot from the moment when it is decided that it comes, so that it is to be seen while it waits. That
+ * of the one before is not free yet. Returns -1 when there is none. */
+static int process_take_slot(struct process *process)
 {
-	struct shm *shm = process->supervisor->env->shm;
+	struct supervisor *supervisor = process->supervisor;
+	struct shm *shm = supervisor->env->shm;
 	struct shm_slot *slot;
 
-	if (process->role == CHILD_CHECKER) {
+	if (process->role != CHILD_WORKER || process->slot != SHM_NONE)
+		return 0;
+	process->slot = shm_slot_take(shm);
+	if (process->slot == SHM_NONE && keeping_make_room(supervisor))
+		process->slot = shm_slot_take(shm);
+	if (process->slot == SHM_NONE)
+		return -1;
+	slot = shm_slot(shm, process->slot);
+	slot->pid = 0;
+	slot->number = process->number;
+	slot->generation = process->home->number;
+	slot->restarts = supervisor->restarts[process->number];
+	slot->heartbeat_ms = clock_now_ms();
+	return 0;
+}
+
+static void process_schedule(struct process *process, uint32_t delay_ms)
+{
+	const struct timeval delay = supervisor_timeval(delay_ms);
+
+	process->state = PROCESS_WAITING;
+	(void)process_take_slot(process);
+	evtimer_add(process->respawn, &delay);
+}
+
+static void process_failed_to_start(struct process *process, const char *why)
+{
+	uint32_t delay_ms;
+
+	process->young_deaths = process->young_deaths > 0 ? process->young_deaths + 1 : 2;
+	delay_ms = process_delay_ms(process);
+	log_errorx("cannot start %s: %s; next try in %u ms", process->name, why, delay_ms);
+	process_schedule(process, delay_ms);
+}
+
+/* Where the master shows that it is not silent yet. */
+static void process_prepare_pages(struct process *process)
+{
+	struct shm *shm = process->supervisor->env->shm;
+
+	switch (process->role) {
+	case CHILD_CHECKER:
 		shm_checker(shm)->heartbeat_ms = process->started_ms;
 		return;
+	case CHILD_KEEPER:
+		shm_keeper(shm)->heartbeat_ms = process->started_ms;
+		return;
+	case CHILD_WORKER:
+		break;
 	}
-	shm_slot_use(shm, process->slot);
-	slot = shm_slot(shm, process->slot);
-	slot->heartbeat_ms = process->started_ms;
-	slot->generation = process->supervisor->generation;
-	slot->restarts = process->deaths;
-	slot->state = SLOT_STARTING;
+	shm_slot(shm, process->slot)->heartbeat_ms = process->started_ms;
+}
+
+static pid_t process_fork(struct process *process, int keeper_fd, int *channel_fd_r)
+{
+	const struct supervisor_env *env = process->supervisor->env;
+	const struct config *config = process->home->config;
+	const struct spawn_env spawn = {
+		.shm = env->shm,
+		.log = config->log,
+		.access_log = config->access_log,
+		.privileges = env->privileges,
+		.detach = env->detach,
+		.keep_stderr = env->keep_stderr,
+	};
+	const struct child child = {
+		.role = process->role,
+		.slot = process->slot,
+		.number = process->number,
+		.generation = process->generation,
+		.conf = config->conf,
+		.keeper_fd = keeper_fd,
+		.takeover_fd = process->role == CHILD_KEEPER ? env->takeover_fd : -1,
+	};
+
+	return spawn_child(&spawn, &child, &process->pidfd, channel_fd_r);
 }
 
 static void on_process_death(evutil_socket_t fd, short what, void *arg);
 
-void process_spawn(struct process *process)
+static void process_adopt_fds(struct process *process, int channel_fd)
 {
+	struct supervisor *supervisor = process->supervisor;
 	const struct channel_handlers handlers = {
 		.on_message = on_child_message,
 		.on_end = on_child_channel_end,
 		.arg = process,
+		.on_room = on_child_channel_room,
 	};
-	struct supervisor *supervisor = process->supervisor;
-	const struct child child = {
-		.role = process->role,
-		.slot = process->slot,
-		.number = process->slot,
-		.generation = supervisor->generation,
-		.conf = supervisor->env->conf,
-		.keeper_fd = -1,
-		.takeover_fd = -1,
-	};
-	int channel_fd;
 
-	process->started_ms = clock_now_ms();
-	process->killed = false;
-	process_prepare_slot(process);
-	process->pid = spawn_child(supervisor->env, &child, &process->pidfd, &channel_fd);
-	if (process->pid < 0) {
-		uint32_t delay_ms;
-
-		process->pidfd = -1;
-		process->young_deaths = process->young_deaths > 0 ? process->young_deaths + 1 : 2;
-		delay_ms = process_delay_ms(process);
-		log_error("cannot start %s, next try in %u ms", process->name, delay_ms);
-		process_schedule(process, delay_ms);
-		return;
-	}
-	if (process->role == CHILD_WORKER)
-		shm_slot(supervisor->env->shm, process->slot)->pid = (uint32_t)process->pid;
 	process->state = PROCESS_STARTING;
 	process->channel = channel_new(supervisor->base, channel_fd, CHANNEL_MASTER, &handlers);
 	process->death =
@@ -214,6 +303,44 @@ void process_spawn(struct process *process)
 	}
 }
 
+void process_spawn(struct process *process)
+{
+	struct supervisor *supervisor = process->supervisor;
+	int line[2] = { -1, -1 };
+	int channel_fd;
+
+	if (process_take_slot(process) < 0) {
+		process_failed_to_start(process, "all places for workers are taken");
+		return;
+	}
+	process->started_ms = clock_now_ms();
+	process->killed = process->ending = false;
+	process->end_by_ms = 0;
+	process->lines_asked = 0;
+	process->settles = false;
+	process->generation = process->home->number;
+	process_prepare_pages(process);
+	if (process->role == CHILD_WORKER)
+		keeping_line(supervisor, line);
+	process->pid = process_fork(process, line[1], &channel_fd);
+	if (process->pid < 0) {
+		process->pidfd = -1;
+		process_failed_to_start(process, strerror(errno));
+	} else {
+		if (process->role == CHILD_WORKER)
+			shm_slot(supervisor->env->shm, process->slot)->pid = (uint32_t)process->pid;
+		process_adopt_fds(process, channel_fd);
+		if (process->role == CHILD_KEEPER)
+			keeping_begin(supervisor);
+		else
+			keeping_child(process, line[0]);
+	}
+	for (size_t i = 0; i < NELEMS(line); i++) {
+		if (line[i] >= 0)
+			close(line[i]);
+	}
+}
+
 static void on_respawn_timer(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -221,34 +348,27 @@ static void on_respawn_timer(evutil_socket_t fd, short what, void *arg)
 	process_spawn(arg);
 }
 
-static void process_describe_end(const siginfo_t *info, char *buf, size_t buf_bytes)
+/* ---------------------------------------------------------------- death */
+
+static void process_describe_end(
+	const struct process *process, const siginfo_t *info, struct keeping_end *end_r)
 {
 	if (info->si_code == CLD_EXITED)
-		snprintf(buf, buf_bytes, "exited with code %d", info->si_status);
+		snprintf(end_r->end, sizeof(end_r->end), "exited with code %d", info->si_status);
 	else
-		snprintf(buf, buf_bytes, "was killed by signal %d (%s)", info->si_status,
-			strsignal(info->si_status));
+		snprintf(end_r->end, sizeof(end_r->end), "was killed by signal %d (%s)",
+			info->si_status, strsignal(info->si_status));
+	end_r->planned =
+		process->ending && info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK;
 }
 
-static void process_say_death(const struct process *process, const siginfo_t *info, uint32_t relays)
+static void process_say_death(const struct process *process, const struct keeping_end *end)
 {
-	bool stopping = process->supervisor->stopping;
-	uint32_t delay_ms = process_delay_ms(process);
-	char end[80];
-	char lost[48] = "";
-	char next[48] = "";
-
-	process_describe_end(info, end, sizeof(end));
-	if (process->role == CHILD_WORKER && (relays > 0 || !stopping))
-		snprintf(lost, sizeof(lost), ", %u relays lost", relays);
-	if (!stopping && delay_ms == 0)
-		snprintf(next, sizeof(next), ", started again now");
-	else if (!stopping)
-		snprintf(next, sizeof(next), ", started again in %u ms", delay_ms);
-	if (stopping && info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK)
-		log_debug("%s (pid %d) %s%s", process->name, (int)process->pid, end, lost);
+	if (end->planned)
+		log_debug("%s (pid %d) %s", process->name, (int)process->pid, end->end);
 	else
-		log_warnx("%s (pid %d) %s%s%s", process->name, (int)process->pid, end, lost, next);
+		log_warnx(
+			"%s (pid %d) %s%s", process->name, (int)process->pid, end->end, end->next);
 }
 
 static void process_release(struct process *process)
@@ -261,28 +381,57 @@ static void process_release(struct process *process)
 	process->pidfd = -1;
 }
 
+/* First what clients wait for, then the books. */
+static void process_bury(struct process *process, const struct keeping_end *end)
+{
+	const struct handover_worker worker = {
+		.slot = process->slot,
+		.number = process->number,
+		.generation = process->generation,
+	};
+
+	switch (process->role) {
+	case CHILD_WORKER:
+		handover_gone(process->supervisor->handover, &worker);
+		keeping_died(process, end);
+		process->slot = SHM_NONE;
+		return;
+	case CHILD_KEEPER:
+		process_say_death(process, end);
+		return;
+	case CHILD_CHECKER:
+		process_say_death(process, end);
+		keeping_child_gone(process);
+		return;
+	}
+}
+
 static void process_died(struct process *process, const siginfo_t *info)
 {
-	struct supervisor *supervisor = process->supervisor;
 	bool young = clock_now_ms() - process->started_ms < SUPERVISOR_YOUNG_MS;
-	uint32_t relays = 0;
+	struct supervisor *supervisor = process->supervisor;
+	struct keeping_end end = { .next = "" };
+	bool again;
 
 	process->state = PROCESS_GONE;
 	process->deaths++;
-	process->young_deaths = young ? process->young_deaths + 1 : 0;
-	/* First what clients wait for, then the books. */
-	if (process->role == CHILD_WORKER) {
-		handover_gone(supervisor->handover, process->slot);
-		relays = shm_slot_reap(supervisor->env->shm, process->slot);
-	}
-	process_say_death(process, info, relays);
+	process->young_deaths = young && !process->ending ? process->young_deaths + 1 : 0;
+	process_describe_end(process, info, &end);
+	again = supervisor_process_died(supervisor, process);
+	if (again && process_delay_ms(process) == 0)
+		snprintf(end.next, sizeof(end.next), ", started again now");
+	else if (again)
+		snprintf(end.next, sizeof(end.next), ", started again in %u ms",
+			process_delay_ms(process));
+	process_bury(process, &end);
 	process_release(process);
-	if (supervisor_process_died(supervisor))
-		return;
-	if (process_delay_ms(process) == 0)
+	if (process->role == CHILD_KEEPER)
+		keeping_end(supervisor);
+	if (again && process_delay_ms(process) == 0)
 		process_spawn(process);
-	else
+	else if (again)
 		process_schedule(process, process_delay_ms(process));
+	supervisor_check_done(supervisor);
 }
 
 static void on_process_death(evutil_socket_t fd, short what, void *arg)
@@ -301,14 +450,16 @@ static void on_process_death(evutil_socket_t fd, short what, void *arg)
 	process_died(process, &info);
 }
 
-void process_init(
-	struct process *process, struct supervisor *supervisor, enum child_role role, uint32_t slot)
+void process_init(struct process *process, struct supervisor *supervisor, enum child_role role,
+	uint32_t number)
 {
 	process->supervisor = supervisor;
 	process->role = role;
-	process->slot = slot;
+	process->number = number;
+	process->slot = role == CHILD_WORKER ? SHM_NONE : 0;
+	process->state = PROCESS_GONE;
 	process->pidfd = -1;
-	spawn_name(role, slot, process->name, sizeof(process->name));
+	spawn_name(role, number, process->name, sizeof(process->name));
 	process->respawn =
 		supervisor_event(evtimer_new(supervisor->base, on_respawn_timer, process));
 }

@@ -1,5 +1,5 @@
-/* One child, and the supervisor that it belongs to: what process.c (birth, messages, death of one) and
- * supervisor.c (all of them) share. Nobody else includes it.
+/* One child, and the supervisor that it belongs to: what process.c (birth, messages, death of one), generation.c,
+ * supervisor.c (all of them), watch.c (their heartbeats) and keeping.c (the keeper) share. Nobody else includes it.
  */
 #ifndef PROXYD_MASTER_PROCESS_H
 #define PROXYD_MASTER_PROCESS_H
@@ -10,6 +10,8 @@
 #include <sys/types.h>
 
 #include "common/shm.h"
+#include "master/generation.h"
+#include "master/keeping.h"
 #include "master/starved.h"
 #include "master/supervisor.h"
 
@@ -17,13 +19,16 @@ enum process_state {
 	PROCESS_WAITING,  /* to be forked when its timer fires */
 	PROCESS_STARTING, /* forked, not ready */
 	PROCESS_READY,
-	PROCESS_GONE, /* and not coming back: we stop */
+	PROCESS_GONE, /* and not coming back */
 };
 
 struct process {
 	struct supervisor *supervisor; /* borrowed */
 	enum child_role role;
-	uint32_t slot;
+	struct generation *home; /* borrowed: whose configuration it has */
+	uint32_t generation;     /* the number that its messages carry */
+	uint32_t number;
+	uint32_t slot; /* of a worker; SHM_NONE: it has none yet. 0 for the others */
 	char name[32]; /* "worker 2" */
 	enum process_state state;
 	pid_t pid;
@@ -35,30 +40,39 @@ struct process {
 	struct starved starved; /* of CPU, while it is silent */
 	bool killed;            /* by us, and it was said why */
 	bool was_ready;         /* once at least */
+	bool ending;            /* it was told to go */
+	uint64_t end_by_ms;     /* killed when it is there still; 0: it has time */
 	uint32_t deaths;
 	uint32_t young_deaths; /* in a row */
+	uint32_t lines_asked;  /* M2W_KEEPER that it has not answered */
+	bool settles;          /* it is to be told when all have answered */
 };
 
 struct supervisor {
-	struct event_base *base;     /* borrowed */
-	const struct spawn_env *env; /* borrowed */
-	struct handover *handover;   /* borrowed */
+	struct event_base *base;          /* borrowed */
+	const struct supervisor_env *env; /* borrowed */
+	struct handover *handover;        /* borrowed */
 	struct supervisor_handlers handlers;
-	uint32_t generation;
 	struct event *watch;      /* owned timer: the heartbeats */
 	uint64_t watched_ms;      /* when it fired last */
 	uint64_t grace_ms;        /* silence counts from here */
 	struct event *stop_timer; /* owned */
 	bool started;
 	bool stopping;
+	bool keeper_stopping; /* it is the last */
 	bool failed;
 	bool done;
-	uint32_t nworkers;
-	struct process processes[SHM_WORKERS_MAX + 1]; /* the workers, then the checker */
+	uint32_t
+		restarts[SHM_WORKERS_MAX]; /* of the workers with this number, in all generations */
+	struct generations generations;
+	struct generation *serving; /* one of them */
+	struct process checker;
+	struct process keeper;
+	struct keeping keeping;
 };
 
 void process_init(struct process *process, struct supervisor *supervisor, enum child_role role,
-	uint32_t slot);
+	uint32_t number);
 void process_deinit(struct process *process);
 
 /* Fork it now; when that fails, later. */
@@ -72,10 +86,28 @@ void process_kill(struct process *process);
 /* A living one is asked to stop, one that waits for its turn never gets it. */
 void process_stop(struct process *process, uint32_t drain_ms);
 
+/* The same with M2W_LEAVE: a worker whose relays others take. */
+void process_leave(struct process *process, uint32_t drain_ms);
+
+/* Tell it something that has no payload; fd < 0: and no fd. */
+void process_tell(struct process *process, enum message_type type, int fd);
+
+/* It did what it must not: it is killed, and why is said. */
+void process_broken(struct process *process, const char *why);
+
 /* What process.c tells the supervisor. */
-void supervisor_process_ready(struct supervisor *supervisor);
-/* Returns true when it is not to be started again. */
-MUST_USE bool supervisor_process_died(struct supervisor *supervisor);
+void supervisor_process_ready(struct supervisor *supervisor, struct process *process);
+/* Returns true when it is to be started again. */
+MUST_USE bool supervisor_process_died(struct supervisor *supervisor, struct process *process);
+
+/* When everything that was to end has ended. */
+void supervisor_check_done(struct supervisor *supervisor);
+
+/* All workers of all generations, one by one; NULL: the first, and after the last. */
+struct process *supervisor_next_worker(struct supervisor *supervisor, struct process *after);
+
+/* Look at who is silent; from the timer. */
+void supervisor_watch(struct supervisor *supervisor);
 
 struct timeval supervisor_timeval(uint32_t ms);
 struct event *supervisor_event(struct event *event); /* exits on NULL */

@@ -20,7 +20,8 @@
 #include "common/must.h"
 #include "master/rundir.h"
 
-#define PROXYCTL_WAIT_MS  10000 /* for a sign of life */
+#define PROXYCTL_WAIT_MS  10000  /* for a sign of life */
+#define PROXYCTL_LONG_MS  120000 /* of what is answered when it is done */
 #define PROXYCTL_LINE_MAX 4096
 
 enum proxyctl_exit {
@@ -185,15 +186,28 @@ static int proxyctl_open(struct proxyctl *ctl)
 
 /* ------------------------------------------------------------------ talking */
 
+/* Some commands are answered when it is done. */
+static int proxyctl_patience_ms(const struct proxyctl *ctl)
+{
+	static const char *const longer[] = { "reload", "rollback" };
+
+	for (size_t i = 0; i < NELEMS(longer); i++) {
+		if (strncmp(ctl->line, longer[i], strlen(longer[i])) == 0)
+			return PROXYCTL_LONG_MS;
+	}
+	return PROXYCTL_WAIT_MS;
+}
+
 static int proxyctl_wait(const struct proxyctl *ctl, short what)
 {
 	struct pollfd pollfd = { .fd = ctl->fd, .events = what };
+	const int patience_ms = proxyctl_patience_ms(ctl);
 
-	if (poll(&pollfd, 1, PROXYCTL_WAIT_MS) > 0)
+	if (poll(&pollfd, 1, patience_ms) > 0)
 		return PROXYCTL_DONE;
 	return proxyctl_say(PROXYCTL_NOBODY,
 		"nobody answers on %s: there is a daemon, but it was silent for %d s", ctl->path,
-		PROXYCTL_WAIT_MS / 1000);
+		patience_ms / 1000);
 }
 
 static int proxyctl_ask(const struct proxyctl *ctl)
@@ -302,6 +316,19 @@ static int proxyctl_add_word(struct proxyctl *ctl, const char *word)
 	return PROXYCTL_DONE;
 }
 
+/* A file is named from where we are, the daemon is somewhere else. */
+static int proxyctl_add_file(struct proxyctl *ctl, const char *path)
+{
+	char *found = realpath(path, NULL);
+	int code;
+
+	if (found == NULL)
+		return proxyctl_say(PROXYCTL_FAILED, "%s: %s", path, strerror(errno));
+	code = proxyctl_add_word(ctl, found);
+	free(found);
+	return code;
+}
+
 static int proxyctl_take_socket(struct proxyctl *ctl, const char *path)
 {
 	if (strlen(path) == 0 || strlen(path) >= RUNDIR_PATH_BYTES)
@@ -349,8 +376,12 @@ static int proxyctl_parse(struct proxyctl *ctl, int argc, char *argv[])
 	}
 	if (optind == argc)
 		return proxyctl_say(PROXYCTL_USAGE, "no command; see `proxyctl --help`");
-	for (int i = optind; i < argc && code == PROXYCTL_DONE; i++)
-		code = proxyctl_add_word(ctl, argv[i]);
+	for (int i = optind; i < argc && code == PROXYCTL_DONE; i++) {
+		if (i > optind && strcmp(argv[optind], "diff") == 0 && argv[i][0] != '-')
+			code = proxyctl_add_file(ctl, argv[i]);
+		else
+			code = proxyctl_add_word(ctl, argv[i]);
+	}
 	if (code == PROXYCTL_DONE && json)
 		code = proxyctl_add_word(ctl, "--json");
 	return code == PROXYCTL_DONE ? -1 : code;

@@ -15,7 +15,6 @@ struct privileges;
 
 /* What every child gets; all borrowed. */
 struct spawn_env {
-	const struct conf *conf;
 	struct shm *shm;
 	struct sink *log;
 	struct sink *access_log; /* NULL: off */

@@ -1,24 +1,21 @@
-/* Over all children: when the start is complete or hopeless, who is silent, how everything ends.
+/* Over all children: when the start is complete or hopeless, which generation serves, how everything ends.
  */
 #include "master/supervisor.h"
 
 #include <stdlib.h>
 
+#include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "conf/conf.h"
+#include "master/config.h"
 #include "master/handover.h"
 #include "master/process.h"
 
-#define SUPERVISOR_STARVED_LIMITS 5 /* times its limit: then even a child without CPU is given up */
-#define SUPERVISOR_READY_MIN_MS   5000 /* a child may take this long to get ready, or 10 heartbeats */
-#define SUPERVISOR_STOP_GRACE_MS  2000 /* after the drain */
-#define SUPERVISOR_STOP_NOW_MS    1000
-
-static uint32_t supervisor_nprocesses(const struct supervisor *supervisor)
-{
-	return supervisor->nworkers + 1;
-}
+#define SUPERVISOR_STOP_GRACE_MS 2000 /* after the drain */
+#define SUPERVISOR_STOP_NOW_MS   1000
+#define SUPERVISOR_UNREADY                                                                         \
+	2 /* deaths of one worker before it was ever ready: its generation is given up */
 
 struct timeval supervisor_timeval(uint32_t ms)
 {
@@ -34,14 +31,76 @@ struct event *supervisor_event(struct event *event)
 	return event;
 }
 
+struct process *supervisor_next_worker(struct supervisor *supervisor, struct process *after)
+{
+	struct generation *generation = TAILQ_FIRST(&supervisor->generations);
+
+	if (after != NULL && after->number + 1 < after->home->nworkers)
+		return after + 1;
+	if (after != NULL)
+		generation = TAILQ_NEXT(after->home, link);
+	return generation != NULL ? &generation->workers[0] : NULL;
+}
+
+struct generation *supervisor_serving(const struct supervisor *supervisor)
+{
+	return supervisor->serving;
+}
+
+const struct generations *supervisor_generations(const struct supervisor *supervisor)
+{
+	return &supervisor->generations;
+}
+
+size_t supervisor_targets(struct supervisor *supervisor, struct route_target *targets_r)
+{
+	const struct generation *serving = supervisor->serving;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < serving->nworkers; i++) {
+		const struct process *worker = &serving->workers[i];
+
+		if (worker->state != PROCESS_READY || worker->killed)
+			continue;
+		targets_r[n++] = (struct route_target){
+			.slot = worker->slot,
+			.relays = shm_slot(supervisor->env->shm, worker->slot)->active,
+		};
+	}
+	return n;
+}
+
+/* ------------------------------------------------------------------ ready */
+
+static struct handover_worker process_as_worker(const struct process *process)
+{
+	return (struct handover_worker){
+		.slot = process->slot,
+		.number = process->number,
+		.generation = process->generation,
+		.channel = process->state == PROCESS_READY ? process->channel : NULL,
+	};
+}
+
+uint32_t supervisor_handover_workers(
+	const struct generation *generation, struct handover_worker *workers_r)
+{
+	for (uint32_t i = 0; i < generation->nworkers; i++) {
+		workers_r[i] = process_as_worker(&generation->workers[i]);
+		workers_r[i].generation = generation->number;
+	}
+	return generation->nworkers;
+}
+
 static void supervisor_check_started(struct supervisor *supervisor)
 {
+	const struct generation *serving = supervisor->serving;
 	bool ready = false;
 
 	if (supervisor->started || supervisor->stopping)
 		return;
-	for (uint32_t i = 0; i < supervisor->nworkers; i++) {
-		const struct process *process = &supervisor->processes[i];
+	for (uint32_t i = 0; i < serving->nworkers; i++) {
+		const struct process *process = &serving->workers[i];
 
 		if (!process->was_ready && process->deaths == 0)
 			return;
@@ -53,28 +112,40 @@ static void supervisor_check_started(struct supervisor *supervisor)
 	supervisor->handlers.on_started(supervisor->handlers.arg);
 }
 
-void supervisor_process_ready(struct supervisor *supervisor)
+void supervisor_process_ready(struct supervisor *supervisor, struct process *process)
 {
-	supervisor_check_started(supervisor);
-}
+	const struct handover_worker worker = process_as_worker(process);
 
-static void supervisor_check_done(struct supervisor *supervisor)
-{
-	if (!supervisor->stopping || supervisor->done)
+	if (process->role != CHILD_WORKER || supervisor->stopping)
 		return;
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++) {
-		if (supervisor->processes[i].state != PROCESS_GONE)
-			return;
+	switch (process->home->state) {
+	case GENERATION_PREPARING:
+		if (generation_is_ready(process->home))
+			supervisor->handlers.on_prepared(process->home, supervisor->handlers.arg);
+		return;
+	case GENERATION_SERVING:
+		handover_ready(supervisor->handover, &worker);
+		keeping_routes(supervisor);
+		supervisor_check_started(supervisor);
+		if (process->deaths > 0 && supervisor->handlers.on_returned != NULL)
+			supervisor->handlers.on_returned(supervisor->handlers.arg);
+		return;
+	case GENERATION_LEAVING:
+		return;
 	}
-	supervisor->done = true;
-	supervisor->handlers.on_done(supervisor->failed, supervisor->handlers.arg);
 }
 
-/* No worker was ever ready, and each slot has tried often enough. */
+/* ------------------------------------------------------------------ death */
+
+/* No worker was ever ready, and each has tried often enough. */
 static bool supervisor_hopeless(const struct supervisor *supervisor)
 {
-	for (uint32_t i = 0; i < supervisor->nworkers; i++) {
-		const struct process *process = &supervisor->processes[i];
+	const struct generation *serving = supervisor->serving;
+
+	if (supervisor->started)
+		return false;
+	for (uint32_t i = 0; i < serving->nworkers; i++) {
+		const struct process *process = &serving->workers[i];
 
 		if (process->was_ready || process->deaths < SUPERVISOR_START_DEATHS)
 			return false;
@@ -82,112 +153,259 @@ static bool supervisor_hopeless(const struct supervisor *supervisor)
 	return true;
 }
 
-bool supervisor_process_died(struct supervisor *supervisor)
+static bool supervisor_worker_died(struct supervisor *supervisor, struct process *process)
 {
-	if (!supervisor->stopping && supervisor_hopeless(supervisor)) {
+	switch (process->home->state) {
+	case GENERATION_PREPARING:
+		if (process->deaths < SUPERVISOR_UNREADY)
+			return true;
+		supervisor->handlers.on_unprepared(process->home,
+			"a worker of the new generation dies before it is ready, see the log",
+			supervisor->handlers.arg);
+		return false;
+	case GENERATION_SERVING:
+		supervisor->restarts[process->number]++;
+		supervisor_check_started(supervisor);
+		return !supervisor->stopping;
+	case GENERATION_LEAVING:
+		break;
+	}
+	return false;
+}
+
+bool supervisor_process_died(struct supervisor *supervisor, struct process *process)
+{
+	if (supervisor->stopping)
+		return process->role == CHILD_KEEPER && !supervisor->keeper_stopping;
+	if (process->role == CHILD_WORKER && supervisor_hopeless(supervisor)) {
 		log_fatalx("no worker gets ready, giving up");
 		supervisor->failed = true;
 		supervisor_stop(supervisor, 0);
+		return false;
+	}
+	if (process->role == CHILD_WORKER)
+		return supervisor_worker_died(supervisor, process);
+	process->home = supervisor->serving;
+	return true;
+}
+
+/* Generations of which nobody is left. */
+static void supervisor_sweep(struct supervisor *supervisor)
+{
+	struct generation *generation = TAILQ_FIRST(&supervisor->generations);
+
+	while (generation != NULL) {
+		struct generation *next = TAILQ_NEXT(generation, link);
+
+		if (generation->state == GENERATION_LEAVING && generation_is_empty(generation)) {
+			supervisor->handlers.on_gone(generation, supervisor->handlers.arg);
+			if (supervisor->checker.home == generation)
+				supervisor->checker.home = supervisor->serving;
+			if (supervisor->keeper.home == generation)
+				supervisor->keeper.home = supervisor->serving;
+			generation_free(supervisor, generation);
+		}
+		generation = next;
+	}
+}
+
+static bool supervisor_has_workers(struct supervisor *supervisor)
+{
+	struct process *worker = NULL;
+
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		if (worker->state != PROCESS_GONE)
+			return true;
+	}
+	return false;
+}
+
+/* The keeper goes last: until then it has what the others might want. */
+static void supervisor_stop_keeper(struct supervisor *supervisor)
+{
+	const struct timeval limit = supervisor_timeval(SUPERVISOR_STOP_NOW_MS);
+
+	if (supervisor->keeper_stopping)
+		return;
+	supervisor->keeper_stopping = true;
+	process_stop(&supervisor->keeper, 0);
+	evtimer_add(supervisor->stop_timer, &limit);
+}
+
+void supervisor_check_done(struct supervisor *supervisor)
+{
+	supervisor_sweep(supervisor);
+	if (!supervisor->stopping || supervisor->done || supervisor_has_workers(supervisor))
+		return;
+	keeping_give_up(supervisor);
+	if (supervisor->checker.state != PROCESS_GONE)
+		return;
+	supervisor_stop_keeper(supervisor);
+	if (supervisor->keeper.state != PROCESS_GONE)
+		return;
+	supervisor->done = true;
+	supervisor->handlers.on_done(supervisor->failed, supervisor->handlers.arg);
+}
+
+/* ------------------------------------------------------------------ generations */
+
+static void supervisor_spawn(struct generation *generation)
+{
+	for (uint32_t i = 0; i < generation->nworkers; i++)
+		process_spawn(&generation->workers[i]);
+}
+
+struct generation *supervisor_prepare(
+	struct supervisor *supervisor, struct config *config, uint32_t number)
+{
+	struct generation *generation =
+		generation_new(supervisor, number, config, config->conf->global.workers);
+
+	supervisor_spawn(generation);
+	return generation;
+}
+
+static void supervisor_swap_checker(struct supervisor *supervisor, struct generation *generation)
+{
+	struct process *checker = &supervisor->checker;
+
+	if (process_alive(checker)) {
+		process_stop(checker, 0);
+		checker->end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
+	} else {
+		checker->home = generation;
+	}
+}
+
+void supervisor_commit(
+	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms)
+{
+	struct generation *old = supervisor->serving;
+
+	MUST(generation->state == GENERATION_PREPARING);
+	generation_set_state(old, GENERATION_LEAVING);
+	generation_set_state(generation, GENERATION_SERVING);
+	supervisor->serving = generation;
+	for (uint32_t i = 0; i < old->nworkers; i++)
+		process_leave(&old->workers[i], drain_ms);
+	keeping_listeners(supervisor);
+	keeping_routes(supervisor);
+	supervisor_swap_checker(supervisor, generation);
+}
+
+void supervisor_abandon(struct generation *generation)
+{
+	MUST(generation->state == GENERATION_PREPARING);
+	generation_set_state(generation, GENERATION_LEAVING);
+	for (uint32_t i = 0; i < generation->nworkers; i++) {
+		process_stop(&generation->workers[i], 0);
+		generation->workers[i].end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
+	}
+}
+
+uint32_t supervisor_room(struct supervisor *supervisor)
+{
+	const uint32_t used = shm_master(supervisor->env->shm)->slots;
+	uint32_t room = SHM_SLOTS - used;
+
+	for (uint32_t i = 0; i < used; i++)
+		room += shm_slot(supervisor->env->shm, i)->state == SLOT_FREE;
+	return room;
+}
+
+bool supervisor_cut_short(struct supervisor *supervisor)
+{
+	struct generation *generation;
+
+	TAILQ_FOREACH(generation, &supervisor->generations, link) {
+		if (generation->state != GENERATION_LEAVING)
+			continue;
+		for (uint32_t i = 0; i < generation->nworkers; i++) {
+			process_stop(&generation->workers[i], 0);
+			generation->workers[i].end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
+		}
 		return true;
 	}
-	supervisor_check_started(supervisor);
-	supervisor_check_done(supervisor);
-	return supervisor->stopping;
+	return false;
 }
 
-static uint64_t process_heartbeat_ms(const struct process *process)
+void supervisor_shed(struct supervisor *supervisor, const struct route_move *move)
 {
-	struct shm *shm = process->supervisor->env->shm;
+	const struct msg_shed shed = { .count = move->count };
+	struct process *worker = NULL;
 
-	switch (process->role) {
-	case CHILD_WORKER:
-		return shm_slot(shm, process->slot)->heartbeat_ms;
-	case CHILD_CHECKER:
-		return shm_checker(shm)->heartbeat_ms;
-	case CHILD_KEEPER:
-		break;
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		struct message message = { .type = M2W_SHED,
+			.slot = worker->slot,
+			.generation = worker->generation,
+			.payload = &shed,
+			.payload_bytes = sizeof(shed) };
+
+		if (worker->slot != move->route.from || worker->state != PROCESS_READY)
+			continue;
+		keeping_route(supervisor, &move->route);
+		channel_send(worker->channel, &message);
 	}
-	return shm_keeper(shm)->heartbeat_ms;
 }
 
-/* Since when it is silent, and how long it may be. */
-static uint64_t process_silent_since_ms(
-	const struct process *process, uint64_t timeout_ms, uint64_t *limit_ms_r)
+void supervisor_listeners(struct supervisor *supervisor)
 {
-	uint64_t since_ms = process->started_ms;
-
-	*limit_ms_r = timeout_ms;
-	if (process->state == PROCESS_READY)
-		since_ms = process_heartbeat_ms(process);
-	else if (10 * timeout_ms > SUPERVISOR_READY_MIN_MS)
-		*limit_ms_r = 10 * timeout_ms;
-	else
-		*limit_ms_r = SUPERVISOR_READY_MIN_MS;
-	if (since_ms < process->supervisor->grace_ms)
-		since_ms = process->supervisor->grace_ms;
-	return since_ms;
+	keeping_listeners(supervisor);
 }
 
-static void process_watch(struct process *process, uint64_t now_ms, uint32_t timeout_ms)
+void supervisor_listener_closed(struct supervisor *supervisor, uint32_t id)
 {
-	uint64_t limit_ms;
-	uint64_t since_ms;
-
-	if (!process_alive(process) || process->killed)
-		return;
-	since_ms = process_silent_since_ms(process, timeout_ms, &limit_ms);
-	if (now_ms <= since_ms + limit_ms / 4) {
-		process->starved.since_ms = 0;
-		return;
-	}
-	starved_sample(&process->starved, process->pid, now_ms);
-	if (now_ms - since_ms <= limit_ms)
-		return;
-	if (now_ms - since_ms <= SUPERVISOR_STARVED_LIMITS * limit_ms &&
-		starved_is(&process->starved, process->pid, now_ms))
-		return;
-	log_warnx("%s (pid %d) %s for %llu ms, killing it", process->name, (int)process->pid,
-		process->state == PROCESS_READY ? "is silent" : "does not get ready",
-		(unsigned long long)(now_ms - since_ms));
-	process_kill(process);
+	keeping_listener_closed(supervisor, id);
 }
+
+/* ------------------------------------------------------------------ start and end */
 
 static void on_watch_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct supervisor *supervisor = arg;
-	uint32_t timeout_ms = supervisor->env->conf->global.heartbeat_timeout_ms;
-	uint64_t now_ms = clock_now_ms();
-
 	(void)fd;
 	(void)what;
-	/* When we were late ourselves (stopped, suspended, out of CPU), so were perhaps the children. */
-	if (now_ms - supervisor->watched_ms > timeout_ms / 2)
-		supervisor->grace_ms = now_ms;
-	supervisor->watched_ms = now_ms;
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++)
-		process_watch(&supervisor->processes[i], now_ms, timeout_ms);
+	supervisor_watch(arg);
+}
+
+static void supervisor_finish_off(struct process *process)
+{
+	if (!process_alive(process))
+		return;
+	log_warnx("%s (pid %d) has not ended, killing it", process->name, (int)process->pid);
+	process_kill(process);
 }
 
 /* The drain has had its time, or nobody wants to wait any longer. */
 static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *supervisor = arg;
+	struct process *worker = NULL;
 
 	(void)fd;
 	(void)what;
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++) {
-		struct process *process = &supervisor->processes[i];
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
+		supervisor_finish_off(worker);
+	supervisor_finish_off(&supervisor->checker);
+	if (supervisor->keeper_stopping)
+		supervisor_finish_off(&supervisor->keeper);
+}
 
-		if (!process_alive(process))
-			continue;
-		log_warnx(
-			"%s (pid %d) has not ended, killing it", process->name, (int)process->pid);
-		process_kill(process);
+/* What a master before us counted goes on. */
+static void supervisor_count_restarts(struct supervisor *supervisor)
+{
+	struct shm *shm = supervisor->env->shm;
+
+	for (uint32_t i = 0; i < shm_master(shm)->slots; i++) {
+		const struct shm_slot *slot = shm_slot(shm, i);
+
+		if (slot->number < SHM_WORKERS_MAX &&
+			supervisor->restarts[slot->number] < slot->restarts)
+			supervisor->restarts[slot->number] = slot->restarts;
 	}
 }
 
-struct supervisor *supervisor_new(struct event_base *base, const struct spawn_env *env,
-	struct handover *handover, uint32_t generation, const struct supervisor_handlers *handlers)
+struct supervisor *supervisor_new(struct event_base *base, const struct supervisor_env *env,
+	struct handover *handover, const struct supervisor_handlers *handlers)
 {
 	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
 
@@ -198,53 +416,63 @@ struct supervisor *supervisor_new(struct event_base *base, const struct spawn_en
 	supervisor->base = base;
 	supervisor->env = env;
 	supervisor->handover = handover;
-	supervisor->generation = generation;
 	supervisor->handlers = *handlers;
-	supervisor->nworkers = env->conf->global.workers;
-	MUST(supervisor->nworkers >= 1 && supervisor->nworkers <= SHM_WORKERS_MAX);
-	for (uint32_t i = 0; i < supervisor->nworkers; i++)
-		process_init(&supervisor->processes[i], supervisor, CHILD_WORKER, i);
-	process_init(&supervisor->processes[supervisor->nworkers], supervisor, CHILD_CHECKER, 0);
+	TAILQ_INIT(&supervisor->generations);
+	keeping_init(supervisor);
+	supervisor_count_restarts(supervisor);
+	process_init(&supervisor->checker, supervisor, CHILD_CHECKER, 0);
+	process_init(&supervisor->keeper, supervisor, CHILD_KEEPER, 0);
 	supervisor->watch =
 		supervisor_event(event_new(base, -1, EV_PERSIST, on_watch_timer, supervisor));
 	supervisor->stop_timer = supervisor_event(evtimer_new(base, on_stop_timer, supervisor));
 	return supervisor;
 }
 
-void supervisor_start(struct supervisor *supervisor)
+void supervisor_start(struct supervisor *supervisor, struct config *config, uint32_t number)
 {
-	uint32_t every_ms = supervisor->env->conf->global.heartbeat_timeout_ms / 4;
+	uint32_t every_ms = config->conf->global.heartbeat_timeout_ms / 4;
 	const struct timeval every = supervisor_timeval(every_ms > 10 ? every_ms : 10);
+	struct generation *first =
+		generation_new(supervisor, number, config, config->conf->global.workers);
 
+	generation_set_state(first, GENERATION_SERVING);
+	supervisor->serving = supervisor->checker.home = supervisor->keeper.home = first;
 	supervisor->watched_ms = clock_now_ms();
 	event_add(supervisor->watch, &every);
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++)
-		process_spawn(&supervisor->processes[i]);
+	process_spawn(&supervisor->keeper);
+	supervisor_spawn(first);
+	process_spawn(&supervisor->checker);
 }
 
 void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms)
 {
+	struct process *worker = NULL;
 	struct timeval limit;
 
 	supervisor->stopping = true;
 	handover_stop(supervisor->handover);
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++)
-		process_stop(&supervisor->processes[i], drain_ms);
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
+		process_stop(worker, drain_ms);
+	process_stop(&supervisor->checker, drain_ms);
 	if (drain_ms != CONF_FOREVER) {
 		limit = supervisor_timeval(drain_ms);
 		limit.tv_sec +=
 			(drain_ms == 0 ? SUPERVISOR_STOP_NOW_MS : SUPERVISOR_STOP_GRACE_MS) / 1000;
 		evtimer_add(supervisor->stop_timer, &limit);
 	}
-	supervisor_check_done(supervisor);
 }
 
 void supervisor_free(struct supervisor *supervisor)
 {
+	struct generation *generation;
+
 	if (supervisor == NULL)
 		return;
-	for (uint32_t i = 0; i < supervisor_nprocesses(supervisor); i++)
-		process_deinit(&supervisor->processes[i]);
+	keeping_deinit(supervisor);
+	process_deinit(&supervisor->checker);
+	process_deinit(&supervisor->keeper);
+	while ((generation = TAILQ_FIRST(&supervisor->generations)) != NULL)
+		generation_free(supervisor, generation);
 	event_free(supervisor->watch);
 	event_free(supervisor->stop_timer);
 	free(supervisor);

@@ -10,29 +10,65 @@
 #include <stdint.h>
 
 #include "common/must.h"
+#include "master/generation.h"
+#include "master/route.h"
 #include "master/spawn.h"
 
+struct bindings;
+struct config;
 struct event_base;
 struct handover;
+struct handover_worker;
 struct supervisor;
 
 #define SUPERVISOR_YOUNG_MS     5000
 #define SUPERVISOR_DELAY_MIN_MS 100
 #define SUPERVISOR_DELAY_MAX_MS 30000
-#define SUPERVISOR_START_DEATHS 5 /* of every slot, with no worker ever ready: no use in going on */
+#define SUPERVISOR_START_DEATHS 5 /* of every worker, with none ever ready: no use in going on */
+
+/* What does not change while the daemon runs; all borrowed. */
+struct supervisor_env {
+	struct shm *shm;
+	const struct privileges *privileges;
+	struct bindings *bindings;
+	bool detach;      /* see struct spawn_env */
+	bool keep_stderr; /* the same */
+	int takeover_fd;  /* where a next master finds the keeper; -1: nowhere */
+};
 
 struct supervisor_handlers {
-	/* Once: every slot has had its first worker ready or dead, and at least one is ready. */
+	/* Once: every worker has been ready or dead, and at least one is ready. */
 	void (*on_started)(void *arg);
+	/* A generation that is PREPARING: every worker is ready; one has died twice. */
+	void (*on_prepared)(struct generation *generation, void *arg);
+	void (*on_unprepared)(struct generation *generation, const char *why, void *arg);
+	/* A generation's last process is gone; it is freed after that. */
+	void (*on_gone)(struct generation *generation, void *arg);
+	/* A worker of the serving generation came back after a death. */
+	void (*on_returned)(void *arg);
 	/* All children are gone after supervisor_stop, or because none could be started (failed). */
 	void (*on_done)(bool failed, void *arg);
 	void *arg;
 };
 
 /* env and handover are borrowed. Exits when there is no memory. */
-struct supervisor *supervisor_new(struct event_base *base, const struct spawn_env *env,
-	struct handover *handover, uint32_t generation, const struct supervisor_handlers *handlers);
-void supervisor_start(struct supervisor *supervisor);
+struct supervisor *supervisor_new(struct event_base *base, const struct supervisor_env *env,
+	struct handover *handover, const struct supervisor_handlers *handlers);
+
+/* The first generation: it serves at once. */
+void supervisor_start(struct supervisor *supervisor, struct config *config, uint32_t number);
+
+/* Start the workers of another one. on_prepared or on_unprepared follow, from the loop. */
+struct generation *supervisor_prepare(
+	struct supervisor *supervisor, struct config *config, uint32_t number);
+
+/* It serves from now on, the one before leaves: what it is told to do with the sockets was done by handover_commit. Its
+ * relays go to the new workers, those that cannot have drain_ms. */
+void supervisor_commit(
+	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms);
+
+/* It will never serve. */
+void supervisor_abandon(struct generation *generation);
 
 /* Let relays finish for drain_ms (UINT32_MAX: for ever), then kill who is left. Again with 0 makes short
  * work of it. on_done may be called from within. */
@@ -40,5 +76,28 @@ void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms);
 
 /* No child may be alive. NULL is fine. */
 void supervisor_free(struct supervisor *supervisor);
+
+struct generation *supervisor_serving(const struct supervisor *supervisor);
+const struct generations *supervisor_generations(const struct supervisor *supervisor);
+
+/* How many workers could be started now: slots that nobody uses. */
+uint32_t supervisor_room(struct supervisor *supervisor);
+
+/* The oldest generation that leaves has no time any more. False when there is none. */
+bool supervisor_cut_short(struct supervisor *supervisor);
+
+/* The workers that serve and can adopt, and what they have. Room for SHM_WORKERS_MAX; returns how many. */
+size_t supervisor_targets(struct supervisor *supervisor, struct route_target *targets_r);
+
+/* Move so many relays of a worker along a route. */
+void supervisor_shed(struct supervisor *supervisor, const struct route_move *move);
+
+/* Workers of a generation, as handover wants them; returns how many. */
+uint32_t supervisor_handover_workers(
+	const struct generation *generation, struct handover_worker *workers_r);
+
+/* For the keeper: listeners were opened or changed, one was closed. */
+void supervisor_listeners(struct supervisor *supervisor);
+void supervisor_listener_closed(struct supervisor *supervisor, uint32_t id);
 
 #endif

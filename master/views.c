@@ -10,6 +10,7 @@
 #include "common/instances.h"
 #include "common/shm.h"
 #include "conf/conf.h"
+#include "master/reload.h"
 
 /* A worker that missed two of its signs of life, of which it owes four in that time. */
 #define HUNG_MS(timeout_ms) ((timeout_ms) / 2)
@@ -61,9 +62,8 @@ bool view_slot_state(const struct view_source *source, uint32_t slot, const char
 		*state_r = hung ? "hung" : "draining";
 		return true;
 	case SLOT_FREE:
-		/* Its worker died and the next one has to wait. */
-		*state_r = "starting";
-		return slot < source->conf->global.workers && !source->stopping;
+	case SLOT_DEAD:
+		return false;
 	default:
 		*state_r = "starting";
 		return true;
@@ -81,7 +81,41 @@ static const struct view_column status_columns[] = {
 	{ "workers", "workers", VIEW_COUNT },
 	{ "connections.active", "connections now", VIEW_COUNT },
 	{ "connections.total", "connections", VIEW_COUNT },
+	{ "moves.moved", "connections moved", VIEW_COUNT },
+	{ "moves.failed", "moves failed", VIEW_COUNT },
+	{ "moves.kept", "connections kept", VIEW_COUNT },
+	{ "last_reload.at", "last reload", VIEW_TEXT },
+	{ "last_reload.generation", "  generation", VIEW_COUNT },
+	{ "last_reload.result", "  result", VIEW_TEXT },
+	{ "last_reload.message", "  message", VIEW_TEXT },
 };
+
+static const char *status_result(enum reload_result result)
+{
+	switch (result) {
+	case RELOAD_NEVER:
+		break;
+	case RELOAD_DONE:
+		return "done";
+	case RELOAD_UNCHANGED:
+		return "unchanged";
+	case RELOAD_REFUSED:
+		return "refused";
+	}
+	return NULL;
+}
+
+static void status_reload(const struct reload_last *last, struct view_row *row_r)
+{
+	const bool ever = last != NULL && last->result != RELOAD_NEVER;
+
+	view_text(row_r,
+		ever ? view_format_wall(last->at_wall_s, row_r->address, sizeof(row_r->address))
+		     : NULL);
+	view_number(row_r, ever ? last->generation : 0);
+	view_text(row_r, ever ? status_result(last->result) : NULL);
+	view_text(row_r, ever ? last->message : NULL);
+}
 
 static enum view_step status_next(
 	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
@@ -96,7 +130,7 @@ static enum view_step status_next(
 	for (uint32_t i = 0; i < master->slots; i++) {
 		const struct shm_slot *slot = shm_slot(source->shm, i);
 
-		workers += slot->state != SLOT_FREE;
+		workers += slot->state != SLOT_FREE && slot->state != SLOT_DEAD;
 		active += slot->active;
 		total += slot->accepted;
 	}
@@ -108,6 +142,10 @@ static enum view_step status_next(
 	view_number(row_r, workers);
 	view_number(row_r, active);
 	view_number(row_r, total);
+	view_number(row_r, shm_keeper(source->shm)->moved);
+	view_number(row_r, shm_keeper(source->shm)->lost);
+	view_number(row_r, shm_keeper(source->shm)->kept);
+	status_reload(source->last_reload, row_r);
 	return VIEW_ROW;
 }
 
@@ -337,23 +375,29 @@ static const struct view_column workers_columns[] = {
 	{ "restarts", "RESTARTS", VIEW_COUNT },
 };
 
+/* By their numbers, for the place where one lies in shared memory says nothing. */
 static enum view_step workers_next(
 	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
 {
-	while (cursor->outer < shm_master(source->shm)->slots) {
-		const struct shm_slot *slot = shm_slot(source->shm, cursor->outer);
-		const char *state;
+	const uint32_t slots = shm_master(source->shm)->slots;
 
-		if (!view_slot_state(source, cursor->outer++, &state))
-			continue;
-		view_number(row_r, cursor->outer - 1);
-		view_number(row_r, slot->state == SLOT_FREE ? 0 : slot->pid);
-		view_number(row_r, slot->generation);
-		view_text(row_r, state);
-		view_number(row_r, slot->active);
-		view_number(row_r, slot->accepted);
-		view_number(row_r, slot->restarts);
-		return VIEW_ROW;
+	for (; cursor->outer < SHM_WORKERS_MAX; cursor->outer++, cursor->inner = 0) {
+		while (cursor->inner < slots) {
+			const struct shm_slot *slot = shm_slot(source->shm, cursor->inner);
+			const char *state;
+
+			if (!view_slot_state(source, cursor->inner++, &state) ||
+				slot->number != cursor->outer)
+				continue;
+			view_number(row_r, slot->number);
+			view_number(row_r, slot->pid);
+			view_number(row_r, slot->generation);
+			view_text(row_r, state);
+			view_number(row_r, slot->active);
+			view_number(row_r, slot->accepted);
+			view_number(row_r, slot->restarts);
+			return VIEW_ROW;
+		}
 	}
 	return VIEW_END;
 }

@@ -14,6 +14,9 @@
 #include "common/sockaddr.h"
 
 struct conf;
+struct conf_diff;
+struct generations;
+struct reload_last;
 struct shm;
 
 #define VIEW_COLUMNS_MAX 16
@@ -54,6 +57,9 @@ struct view_row {
 struct view_source {
 	const struct conf *conf;
 	struct shm *shm;
+	const struct generations *generations; /* NULL: there are none to show */
+	const struct reload_last *last_reload; /* NULL: the same */
+	const struct conf_diff *diff;          /* of view_diff */
 	bool stopping;
 };
 
@@ -84,6 +90,8 @@ extern const struct view view_frontends;
 extern const struct view view_servers;
 extern const struct view view_workers;
 extern const struct view view_sessions;
+extern const struct view view_generations;
+extern const struct view view_diff; /* conf is the one that serves */
 
 /* For those who fill a row: the next cell. */
 void view_text(struct view_row *row, const char *text);
@@ -94,7 +102,10 @@ void view_list(struct view_row *row, const char *(*item)(const void *list, size_
 /* From then to now; what lies in the future (a worker may write anything) was just now. */
 uint64_t view_since_ms(uint64_t now_ms, uint64_t then_ms);
 
-/* "starting", "serving", "draining" or "hung": of a slot that is used, and whether it is. */
+/* 2026-01-31T23:59:59Z. Returns buf. */
+const char *view_format_wall(uint64_t wall_s, char *buf, size_t bytes);
+
+/* "starting", "serving", "draining" or "hung": of a slot whose worker lives, or comes; and whether it does. */
 bool view_slot_state(const struct view_source *source, uint32_t slot, const char **state_r);
 
 #endif

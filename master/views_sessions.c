@@ -94,7 +94,8 @@ static bool session_read(const struct relay_record *shared, struct relay_record 
 			atomic_load_explicit(&shared->sequence, memory_order_relaxed) == before)
 			break;
 	}
-	return copy_r->id != 0 && copy_r->state != RELAY_FREE;
+	/* One that was let go is shown where it was taken up. */
+	return copy_r->id != 0 && copy_r->state != RELAY_FREE && !(copy_r->flags & RECORD_LET_GO);
 }
 
 static void session_show(const struct view_source *source, uint32_t slot,
@@ -108,7 +109,7 @@ static void session_show(const struct view_source *source, uint32_t slot,
 	if (!view_slot_state(source, slot, &worker_state))
 		worker_state = NULL;
 	view_number(row_r, record->id);
-	view_number(row_r, slot);
+	view_number(row_r, shm_slot(source->shm, slot)->number);
 	view_text(row_r, worker_state);
 	view_number(row_r, record->generation);
 	view_text(row_r, session_object(source->shm, SHM_FRONTEND, record->frontend));
@@ -132,8 +133,12 @@ static enum view_step sessions_next(
 
 	_Static_assert(VIEW_SCRATCH >= SOCKADDR_TEXT_MAX, "a client's address fits");
 	for (; cursor->outer < slots; cursor->outer++, cursor->inner = 0) {
-		uint32_t records = shm_slot(source->shm, cursor->outer)->records;
+		const struct shm_slot *worker = shm_slot(source->shm, cursor->outer);
+		uint32_t records = worker->records;
 
+		/* Its relays are being taken up by others. */
+		if (worker->state == SLOT_DEAD)
+			continue;
 		if (records > shm_records(source->shm))
 			records = shm_records(source->shm);
 		while (cursor->inner < records) {

@@ -143,6 +143,7 @@ static struct view_source source_new(void)
 	source.shm = shm_create(64, &error);
 	assert_non_null(source.shm);
 	assert_int_equal(place_objects(conf, source.shm), 0);
+	place_commit(conf, source.shm, 1);
 	return source;
 }
 

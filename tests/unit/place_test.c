@@ -50,6 +50,7 @@ static void test_admin(void **state)
 	(void)state;
 	assert_non_null(shm);
 	assert_int_equal(place_objects(conf, shm), 0);
+	place_commit(conf, shm, 1);
 	for (size_t i = 0; i < NELEMS(expected); i++) {
 		const struct conf_server *server = &conf->backends[0].servers[i];
 		struct shm_admin *admin = &shm_master(shm)->admin[server->place];

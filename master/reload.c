@@ -1,0 +1,243 @@
+/* Rounds: who asks, who waits, what is told, and the way back.
+ */
+#include "master/reload.h"
+
+#include <event2/event.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/child.h"
+#include "common/log.h"
+#include "common/shm.h"
+#include "master/notify.h"
+#include "master/reload_impl.h"
+#include "master/supervisor.h"
+
+static void *reload_memory(void *memory)
+{
+	if (memory == NULL) {
+		log_fatal("reload");
+		exit(EXIT_CODE_FAILED);
+	}
+	return memory;
+}
+
+void reload_because(struct reload *reload, const char *format, ...)
+{
+	char *before = reload->reasons;
+	char *line;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&line, format, args) < 0)
+		line = NULL;
+	va_end(args);
+	reload_memory(line);
+	log_errorx("reload: %s", line);
+	if (before == NULL) {
+		reload->reasons = line;
+		return;
+	}
+	if (asprintf(&reload->reasons, "%s\n%s", before, line) < 0)
+		reload->reasons = NULL;
+	reload_memory(reload->reasons);
+	free(before);
+	free(line);
+}
+
+/* ------------------------------------------------------------------ the end of a round */
+
+static void reload_start_next(struct reload *reload);
+
+static void reload_answer(
+	struct reload_waiters *waiters, enum reload_result result, const char *text)
+{
+	struct reload_waiter *waiter;
+
+	while ((waiter = TAILQ_FIRST(waiters)) != NULL) {
+		TAILQ_REMOVE(waiters, waiter, link);
+		waiter->answer(waiter, result, text);
+	}
+}
+
+void reload_end(struct reload *reload, enum reload_result result, const char *text)
+{
+	struct reload_last *last = &reload->last;
+
+	evtimer_del(reload->timer);
+	reload->step = RELOAD_IDLE;
+	last->result = result;
+	last->at_wall_s = (uint64_t)time(NULL);
+	last->generation = shm_master(reload->env.shm)->generation;
+	snprintf(last->message, sizeof(last->message), "%.*s", (int)strcspn(text, "\n"), text);
+	if (result != RELOAD_REFUSED)
+		log_info("reload: %s", text);
+	notify_ready();
+	reload_answer(&reload->now.waiters, result, text);
+	reload_start_next(reload);
+}
+
+void reload_refuse(struct reload *reload)
+{
+	char *reasons = reload->reasons;
+
+	reload->reasons = NULL;
+	reload_undo(reload);
+	reload_end(reload, RELOAD_REFUSED, reasons != NULL ? reasons : "refused");
+	free(reasons);
+}
+
+/* ------------------------------------------------------------------ asking */
+
+/* From the loop, not from who asked. */
+static void reload_start_next(struct reload *reload)
+{
+	struct reload_round *next = &reload->next;
+
+	if (reload->step != RELOAD_IDLE || !next->wanted)
+		return;
+	reload->now.back = next->back;
+	reload->now.confirm_ms = next->confirm_ms;
+	TAILQ_CONCAT(&reload->now.waiters, &next->waiters, link);
+	next->wanted = next->back = false;
+	next->confirm_ms = 0;
+	reload->step = RELOAD_LOADING;
+	notify_reloading();
+	event_active(reload->timer, EV_TIMEOUT, 0);
+}
+
+static void reload_want(struct reload *reload, struct reload_waiter *waiter)
+{
+	reload->next.wanted = true;
+	if (waiter != NULL)
+		TAILQ_INSERT_TAIL(&reload->next.waiters, waiter, link);
+	reload_start_next(reload);
+}
+
+void reload_ask(struct reload *reload, uint32_t confirm_ms, struct reload_waiter *waiter)
+{
+	if (reload->step != RELOAD_IDLE)
+		log_info("reload: one is under way, another follows");
+	reload->next.back = false;
+	if (confirm_ms > 0)
+		reload->next.confirm_ms = confirm_ms;
+	reload_want(reload, waiter);
+}
+
+static void reload_want_back(struct reload *reload, struct reload_waiter *waiter)
+{
+	reload->next.back = true;
+	reload->next.confirm_ms = 0;
+	reload_want(reload, waiter);
+}
+
+bool reload_rollback(struct reload *reload, struct reload_waiter *waiter)
+{
+	if (reload->previous == NULL && reload->step == RELOAD_IDLE)
+		return false;
+	reload_want_back(reload, waiter);
+	return true;
+}
+
+bool reload_confirm(struct reload *reload)
+{
+	if (!evtimer_pending(reload->confirm, NULL))
+		return false;
+	evtimer_del(reload->confirm);
+	log_info("reload: confirmed");
+	return true;
+}
+
+static void on_reload_unconfirmed(evutil_socket_t fd, short what, void *arg)
+{
+	struct reload *reload = arg;
+
+	(void)fd;
+	(void)what;
+	log_warnx("reload: not confirmed in time, going back to the configuration before");
+	reload_want_back(reload, NULL);
+}
+
+static bool reload_drop_waiter(struct reload_waiters *waiters, struct reload_waiter *waiter)
+{
+	struct reload_waiter *each;
+
+	TAILQ_FOREACH(each, waiters, link) {
+		if (each != waiter)
+			continue;
+		TAILQ_REMOVE(waiters, waiter, link);
+		return true;
+	}
+	return false;
+}
+
+void reload_forget(struct reload *reload, struct reload_waiter *waiter)
+{
+	if (!reload_drop_waiter(&reload->now.waiters, waiter))
+		(void)reload_drop_waiter(&reload->next.waiters, waiter);
+}
+
+void reload_stop(struct reload *reload)
+{
+	static const char why[] = "proxyd stops";
+
+	evtimer_del(reload->timer);
+	evtimer_del(reload->confirm);
+	reload_undo(reload);
+	reload->step = RELOAD_IDLE;
+	reload->next.wanted = false;
+	reload_answer(&reload->now.waiters, RELOAD_REFUSED, why);
+	reload_answer(&reload->next.waiters, RELOAD_REFUSED, why);
+}
+
+/* ------------------------------------------------------------------ from the supervisor */
+
+void reload_prepared(struct reload *reload, struct generation *generation)
+{
+	if (reload->step == RELOAD_STARTING && generation == reload->generation)
+		reload_commit(reload);
+}
+
+void reload_unprepared(struct reload *reload, const char *why)
+{
+	if (reload->step != RELOAD_STARTING)
+		return;
+	reload_because(reload, "%s", why);
+	reload_refuse(reload);
+}
+
+bool reload_is_busy(const struct reload *reload)
+{
+	return reload->step != RELOAD_IDLE;
+}
+
+const struct reload_last *reload_last(const struct reload *reload)
+{
+	return &reload->last;
+}
+
+struct reload *reload_new(const struct reload_env *env)
+{
+	struct reload *reload = reload_memory(calloc(1, sizeof(*reload)));
+
+	reload->env = *env;
+	TAILQ_INIT(&reload->now.waiters);
+	TAILQ_INIT(&reload->next.waiters);
+	reload->timer = reload_memory(evtimer_new(env->base, on_reload_step_timer, reload));
+	reload->confirm = reload_memory(evtimer_new(env->base, on_reload_unconfirmed, reload));
+	return reload;
+}
+
+void reload_free(struct reload *reload)
+{
+	if (reload == NULL)
+		return;
+	event_free(reload->timer);
+	event_free(reload->confirm);
+	free(reload->previous);
+	free(reload->reasons);
+	free(reload);
+}
