@@ -126,6 +126,15 @@ void keeping_listener_closed(struct supervisor *supervisor, uint32_t id)
 		keeping_send(supervisor, &message);
 }
 
+void keeping_drop_listeners(struct supervisor *supervisor)
+{
+	struct bindings *bindings = supervisor->env->bindings;
+
+	for (size_t i = 0; i < bindings_count(bindings); i++)
+		keeping_listener_closed(supervisor, bindings_at(bindings, i)->id);
+	supervisor->keeping.told = UINT32_MAX;
+}
+
 /* ------------------------------------------------------------------ children */
 
 void keeping_line(struct supervisor *supervisor, int fds_r[2])
@@ -397,7 +406,7 @@ void keeping_begin(struct supervisor *supervisor)
 {
 	struct process *worker = NULL;
 
-	supervisor->keeping.told = 0;
+	supervisor->keeping.told = supervisor->stopping ? UINT32_MAX : 0;
 	keeping_listeners(supervisor);
 	if (process_alive(&supervisor->checker))
 		keeping_child(&supervisor->checker, -1);

@@ -62,6 +62,7 @@ void keeping_routes(struct supervisor *supervisor);
 /* Listeners were opened, or passed to another frontend; one was closed. */
 void keeping_listeners(struct supervisor *supervisor);
 void keeping_listener_closed(struct supervisor *supervisor, uint32_t id);
+void keeping_drop_listeners(struct supervisor *supervisor); /* all: nobody listens any more */
 
 /* W2M_KEEPER of a worker. */
 void keeping_answered(struct process *process);

@@ -215,6 +215,7 @@ static int process_take_slot(struct process *process)
 	slot->generation = process->home->number;
 	slot->restarts = supervisor->restarts[process->number];
 	slot->heartbeat_ms = clock_now_ms();
+	supervisor_count_begin(supervisor, process);
 	return 0;
 }
 
@@ -393,6 +394,7 @@ static void process_bury(struct process *process, const struct keeping_end *end)
 	switch (process->role) {
 	case CHILD_WORKER:
 		handover_gone(process->supervisor->handover, &worker);
+		supervisor_count_end(process->supervisor, process);
 		keeping_died(process, end);
 		process->slot = SHM_NONE;
 		return;

@@ -62,8 +62,9 @@ struct supervisor {
 	bool keeper_stopping; /* it is the last */
 	bool failed;
 	bool done;
-	uint32_t
-		restarts[SHM_WORKERS_MAX]; /* of the workers with this number, in all generations */
+	uint32_t restarts[SHM_WORKERS_MAX]; /* of the workers with this number */
+	uint64_t finished[SHM_WORKERS_MAX]; /* what those of them that are dead accepted */
+	uint64_t begun[SHM_SLOTS];          /* what the slot had accepted before its worker came */
 	struct generations generations;
 	struct generation *serving; /* one of them */
 	struct process checker;
@@ -94,6 +95,11 @@ void process_tell(struct process *process, enum message_type type, int fd);
 
 /* It did what it must not: it is killed, and why is said. */
 void process_broken(struct process *process, const char *why);
+
+/* A worker has this slot from now on; it is dead, its slot is as it was. What they accept is counted by number. */
+void supervisor_count_begin(struct supervisor *supervisor, const struct process *worker);
+void supervisor_count_end(struct supervisor *supervisor, const struct process *worker);
+void supervisor_count_carry(struct supervisor *supervisor); /* another generation serves */
 
 /* What process.c tells the supervisor. */
 void supervisor_process_ready(struct supervisor *supervisor, struct process *process);

@@ -288,6 +288,7 @@ void supervisor_commit(
 	supervisor->serving = generation;
 	for (uint32_t i = 0; i < old->nworkers; i++)
 		process_leave(&old->workers[i], drain_ms);
+	supervisor_count_carry(supervisor);
 	keeping_listeners(supervisor);
 	keeping_routes(supervisor);
 	supervisor_swap_checker(supervisor, generation);
@@ -451,6 +452,7 @@ void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms)
 
 	supervisor->stopping = true;
 	handover_stop(supervisor->handover);
+	keeping_drop_listeners(supervisor);
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
 		process_stop(worker, drain_ms);
 	process_stop(&supervisor->checker, drain_ms);

@@ -81,9 +81,9 @@ static const struct view_column status_columns[] = {
 	{ "workers", "workers", VIEW_COUNT },
 	{ "connections.active", "connections now", VIEW_COUNT },
 	{ "connections.total", "connections", VIEW_COUNT },
-	{ "moves.moved", "connections moved", VIEW_COUNT },
+	{ "moves.moved", "moved", VIEW_COUNT },
 	{ "moves.failed", "moves failed", VIEW_COUNT },
-	{ "moves.kept", "connections kept", VIEW_COUNT },
+	{ "moves.kept", "kept", VIEW_COUNT },
 	{ "last_reload.at", "last reload", VIEW_TEXT },
 	{ "last_reload.generation", "  generation", VIEW_COUNT },
 	{ "last_reload.result", "  result", VIEW_TEXT },
@@ -394,7 +394,7 @@ static enum view_step workers_next(
 			view_number(row_r, slot->generation);
 			view_text(row_r, state);
 			view_number(row_r, slot->active);
-			view_number(row_r, slot->accepted);
+			view_number(row_r, slot->accepted + slot->carried);
 			view_number(row_r, slot->restarts);
 			return VIEW_ROW;
 		}

@@ -20,7 +20,7 @@ static int bound(const struct conf_tcp *tcp, const char *host, bool v6only)
 {
 	const struct conf_frontend frontend = { .name = "front", .tcp = *tcp };
 	struct sockaddr_any addr;
-	const struct bind_ask ask = { &frontend, &addr, v6only, true };
+	const struct bind_ask ask = { &frontend, &addr, v6only, false, true };
 	const char *what;
 	int fd = -1;
 
@@ -155,7 +155,7 @@ static void test_a_taken_address_is_found(void **state)
 	struct sockaddr_storage taken;
 	socklen_t len = sizeof(taken);
 	struct sockaddr_any addr;
-	struct bind_ask ask = { &frontend, &addr, false, true };
+	struct bind_ask ask = { &frontend, &addr, false, false, true };
 	const char *what;
 	int fd = bound(&tcp, "127.0.0.1", false);
 	int second = -1;

@@ -381,8 +381,7 @@ static void test_counts_are_sums_and_outlive_their_worker(void **state)
 	answer = ask(&source, ROLE_READER, "show workers --json");
 	assert_string_equal(answer,
 		"[{\"slot\":0,\"pid\":100,\"generation\":1,\"state\":\"serving\",\"active\":1,"
-		"\"accepted\":5,\"restarts\":0},\n{\"slot\":1,\"pid\":0,\"generation\":1,"
-		"\"state\":\"starting\",\"active\":0,\"accepted\":5,\"restarts\":0}]\n");
+		"\"accepted\":5,\"restarts\":0}]\n");
 	free(answer);
 	shm_slot(source.shm, 0)->heartbeat_ms = 1;
 	answer = ask(&source, ROLE_READER, "show workers --json");
@@ -429,6 +428,7 @@ static void test_what_a_worker_wrote_is_not_believed(void **state)
 
 	record = shm_record(source.shm, 0, 63);
 	memset(record, 0xff, sizeof(*record));
+	record->flags &= (uint8_t)~RECORD_LET_GO; /* such a one is shown elsewhere */
 	answer = ask(&source, ROLE_READER, "show sessions --json");
 	assert_non_null(strstr(answer,
 		"\"frontend\":null,\"client\":null,\"backend\":null,\"server\":null,\"state\":null,"
