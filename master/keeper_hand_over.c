@@ -34,20 +34,6 @@ static void hand_over_give_up(struct keeper *keeper, const char *why)
 	keeper_check_use(keeper);
 }
 
-static void hand_over_send(struct keeper_inherit *inherit, enum message_type type,
-	const void *payload, size_t payload_bytes, int *fds, size_t nfds)
-{
-	const struct message message = {
-		.type = type,
-		.payload = payload,
-		.payload_bytes = payload_bytes,
-		.fds = fds,
-		.nfds = nfds,
-	};
-
-	channel_send(inherit->line, &message);
-}
-
 static void hand_over_next(struct keeper_inherit *inherit)
 {
 	inherit->state++;
@@ -65,8 +51,12 @@ static void hand_over_listener(struct keeper_inherit *inherit)
 		return;
 	}
 	listener = &keeper->listeners[inherit->at++];
-	hand_over_send(
-		inherit, M2K_LISTENER, &listener->what, sizeof(listener->what), &listener->fd, 1);
+	channel_send(inherit->line,
+		&(const struct message){ .type = M2K_LISTENER,
+			.payload = &listener->what,
+			.payload_bytes = sizeof(listener->what),
+			.fds = &listener->fd,
+			.nfds = 1 });
 }
 
 static void hand_over_child(struct keeper_inherit *inherit)
@@ -86,7 +76,12 @@ static void hand_over_child(struct keeper_inherit *inherit)
 	if (child->what.role == CHILD_WORKER && keeper->workers[child->what.slot] != NULL &&
 		keeper->workers[child->what.slot]->frozen_fd >= 0)
 		fds[nfds++] = keeper->workers[child->what.slot]->frozen_fd;
-	hand_over_send(inherit, M2K_CHILD, &child->what, sizeof(child->what), fds, nfds);
+	channel_send(inherit->line,
+		&(const struct message){ .type = M2K_CHILD,
+			.payload = &child->what,
+			.payload_bytes = sizeof(child->what),
+			.fds = fds,
+			.nfds = nfds });
 }
 
 /* On to the next slot that was ever spoken of. NULL, and the next state, when there is none. */
@@ -115,7 +110,12 @@ static void hand_over_pipe(struct keeper_inherit *inherit)
 		return;
 	}
 	what = (struct msg_kept_pipe){ worker->slot, (uint32_t)inherit->at };
-	hand_over_send(inherit, M2K_PIPE, &what, sizeof(what), worker->pipes[inherit->at++].fds, 2);
+	channel_send(inherit->line,
+		&(const struct message){ .type = M2K_PIPE,
+			.payload = &what,
+			.payload_bytes = sizeof(what),
+			.fds = worker->pipes[inherit->at++].fds,
+			.nfds = 2 });
 }
 
 static const enum msg_entry_state hand_over_states[] = {
@@ -157,7 +157,12 @@ static void hand_over_entries(struct keeper_inherit *inherit)
 		n++;
 	}
 	if (n > 0)
-		hand_over_send(inherit, M2K_ENTRY, what, n * sizeof(what[0]), fds, nfds);
+		channel_send(inherit->line,
+			&(const struct message){ .type = M2K_ENTRY,
+				.payload = what,
+				.payload_bytes = n * sizeof(what[0]),
+				.fds = fds,
+				.nfds = nfds });
 	if (inherit->at == store_used(store, worker->slot)) {
 		inherit->slot++;
 		inherit->at = 0;
@@ -171,7 +176,7 @@ static void hand_over_route(struct keeper_inherit *inherit)
 	struct msg_slot slot = { 0 };
 
 	if (worker == NULL) {
-		hand_over_send(inherit, M2K_FILLED, NULL, 0, NULL, 0);
+		channel_send(inherit->line, &(const struct message){ .type = M2K_FILLED });
 		return;
 	}
 	inherit->slot++;
@@ -180,9 +185,15 @@ static void hand_over_route(struct keeper_inherit *inherit)
 	for (uint32_t i = 0; i < route.count; i++)
 		route.to[i] = worker->route.ring[i];
 	if (route.count > 0)
-		hand_over_send(inherit, M2K_ROUTE, &route, sizeof(route), NULL, 0);
+		channel_send(inherit->line,
+			&(const struct message){ .type = M2K_ROUTE,
+				.payload = &route,
+				.payload_bytes = sizeof(route) });
 	if (worker->dead)
-		hand_over_send(inherit, M2K_GIVE, &slot, sizeof(slot), NULL, 0);
+		channel_send(inherit->line,
+			&(const struct message){ .type = M2K_GIVE,
+				.payload = &slot,
+				.payload_bytes = sizeof(slot) });
 }
 
 /* One message, or on to what comes next. */

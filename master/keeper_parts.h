@@ -51,7 +51,7 @@ void lines_refused(struct keeper_worker *worker, uint32_t record, uint64_t id);
 void lines_free(struct keeper *keeper);
 
 /* ---- keeper_give.c */
-void give_route(struct keeper *keeper, const struct msg_route *route);
+void give_route(struct keeper *keeper, const struct msg_route *message);
 void give_adopted(struct keeper_worker *adopter, const struct message *message);
 /* The relay of this record is the adopter's, in that record of its. */
 void give_moved(

@@ -70,7 +70,7 @@ static int next_check(const struct takeover *next)
 
 static int next_take(struct takeover *next)
 {
-	struct boss boss;
+	struct boss boss = { 0 };
 
 	bed.base = event_base_new();
 	bed_boss(&boss, next->fd);
@@ -278,7 +278,6 @@ static void nothing_changes_when_the_next_dies(void **state)
 
 static void master_leaves_for_the_expected(void **state)
 {
-	char byte = 'x';
 	pid_t pid;
 	int fd;
 
@@ -296,7 +295,6 @@ static void master_leaves_for_the_expected(void **state)
 	assert_int_equal(bed.boss.taken, 1);
 	assert_null(bed.boss.line);
 	close(fd);
-	(void)byte;
 }
 
 /* The next one has an old list then. */
@@ -427,13 +425,11 @@ static void other_versions_get_the_listeners(void **state)
 		{ TAKEOVER_VERSION, SHM_VERSION + 1, sizeof(struct relay_record) },
 		{ TAKEOVER_VERSION, SHM_VERSION, sizeof(struct relay_record) + 8 },
 	};
-	const struct msg_nothing *nothing = NULL;
-	struct heard heard;
+	struct heard heard = { 0 };
 	struct fake *a;
 	int code;
 
 	(void)state;
-	(void)nothing;
 	add_listeners();
 	a = bed_worker(0);
 	fake_deposit(a, 0, 10, 0);
@@ -470,8 +466,8 @@ static void other_versions_get_the_listeners(void **state)
 
 static void one_at_a_time(void **state)
 {
-	struct heard first;
-	struct heard second;
+	struct heard first = { 0 };
+	struct heard second = { 0 };
 
 	(void)state;
 	bed_worker(0);
@@ -497,7 +493,7 @@ static void one_at_a_time(void **state)
 static void garbage_is_no_master(void **state)
 {
 	static const char *const texts[] = { "GET / HTTP/1.1\r\n\r\n", "", "x" };
-	struct heard heard;
+	struct heard heard = { 0 };
 	int fd;
 	char bytes[512];
 
@@ -530,7 +526,6 @@ static void garbage_is_no_master(void **state)
 
 static void another_user_may_not(void **state)
 {
-	struct heard heard;
 	pid_t pid;
 
 	(void)state;
@@ -555,7 +550,6 @@ static void another_user_may_not(void **state)
 		_exit(header[0] == K2M_NO ? 0 : 7);
 	}
 	assert_int_equal(next_wait(pid), 0);
-	(void)heard;
 }
 
 /* ------------------------------------------------------------------ the file */
