@@ -106,8 +106,9 @@ static void a_successor_has_all(void **state)
 	/* in the lines meanwhile */
 	fake_deposit(b, 9, 50, 0);
 	fake_forget(a, 0, 1000);
-	fake_answer(b, 0, MSG_ADOPTED, 1);
 	run_hand_over();
+	fake_answer(b, 0, MSG_ADOPTED, 1);
+	bed_run();
 	assert_int_equal(a->ends + b->ends + c->ends, 0);
 	assert_int_equal(c->taken, 1);
 	assert_int_equal(bed_kept(), 199 + 1 + 1 + 1);

@@ -112,12 +112,13 @@ static void gives_what_a_dead_one_had(void **state)
 	struct fake *c = bed_worker(2);
 
 	(void)state;
-	for (uint32_t i = 0; i < 100; i++)
+	for (uint32_t i = 0; i < 20; i++)
 		fake_deposit(a, i, 1000 + i, 0);
 	bed_run();
-	/* not read yet when the master speaks */
-	fake_deposit(a, 100, 1100, 0);
+	/* more than is read in one turn: the master is heard before all of it */
 	fake_forget(a, 0, 1000);
+	for (uint32_t i = 20; i < 101; i++)
+		fake_deposit(a, i, 1000 + i, 0);
 	fake_die(a);
 	BED_ROUTE(0, 1, 2);
 	bed_give(0);
@@ -733,6 +734,60 @@ static void beats(void **state)
 	assert_in_range(pages->heartbeat_ms, first + 50, first + 300);
 }
 
+/* keeper_main itself, with no more of the shared memory than a keeper may write. */
+static void runs_as_a_process(void **state)
+{
+	const struct msg_stop stop = { .drain_ms = 0 };
+	struct child child = bed.child;
+	struct boss boss;
+	struct fake *a;
+	struct fake *b;
+	int pair[2];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(channel_pair(pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		child.channel_fd = dup2(pair[1], 500);
+		close_range(3, 499, 0);
+		_exit(shm_restrict(bed.shm, SHM_KEEPER, 0) < 0 ? 99 : keeper_main(&child));
+	}
+	close(pair[1]);
+	bed_boss(&boss, pair[0]);
+	a = bed_worker_of(&boss, 0, 0);
+	b = bed_worker_of(&boss, 1, 0);
+	{
+		const struct msg_route route = { .from = 0, .count = 1, .to = { 1 } };
+		const struct msg_slot slot = { .slot = 0 };
+
+		fake_deposit(a, 0, 10, 0);
+		fake_let_go(a, 0, 10);
+		fake_deposit(a, 1, 11, 0);
+		BED_SAY(boss.line, M2K_ROUTE, route, NULL, 0);
+		BED_SAY(boss.line, M2K_GIVE, slot, NULL, 0);
+	}
+	for (unsigned i = 0; i < 2000 && b->adopts < 2; i++) {
+		bed_run();
+		usleep(1000);
+	}
+	assert_int_equal(b->adopts, 2);
+	fake_answer(b, 0, MSG_ADOPTED, 0);
+	fake_answer(b, 1, MSG_ADOPT_NO_ROOM, 0);
+	for (unsigned i = 0; i < 2000 && boss.given == 0; i++) {
+		bed_run();
+		usleep(1000);
+	}
+	assert_int_equal(boss.given, 1);
+	assert_int_equal(boss.last_given.moved, 1);
+	assert_int_equal(boss.last_given.lost, 1);
+	BED_SAY(boss.line, M2C_STOP, stop, NULL, 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	channel_free(boss.line);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -760,6 +815,7 @@ int main(void)
 		TEST(outlives_the_master),
 		TEST(stops_at_once),
 		TEST(beats),
+		TEST(runs_as_a_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
