@@ -150,10 +150,218 @@ static void test_kills(void **state)
 	world_close(&w);
 }
 
+/* Also two of three at once, and while others leave. */
+static void test_kills_of_two(void **state)
+{
+	static struct world w;
+	const unsigned rounds = 60;
+
+	(void)state;
+	world_open(&w, 54, "0");
+	for (int i = 0; i < 3; i++)
+		bed_spawn(&w.bed);
+	wait_ready(&w, 3);
+	for (unsigned i = 0; i < rounds; i++) {
+		struct bed_worker *first = random_worker(&w.bed);
+		struct bed_worker *second = random_worker(&w.bed);
+
+		world_run(&w, 1000 + (uint64_t)rand() % 9000);
+		kill(first->pid, SIGKILL);
+		if (rand() % 2 == 0)
+			world_run(&w, (uint64_t)rand() % 500);
+		if (second != first)
+			kill(second->pid, SIGKILL);
+		bed_bury(&w.bed, first);
+		if (second != first)
+			bed_bury(&w.bed, second);
+		bed_spawn(&w.bed);
+		if (second != first)
+			bed_spawn(&w.bed);
+		wait_ready(&w, 3);
+	}
+	calm_down(&w);
+	say(&w, "times one or two of three killed", rounds);
+	world_close(&w);
+}
+
+/* ------------------------------------------------------------------ planned */
+
+static void wait_gone(struct world *w, struct bed_worker *worker)
+{
+	uint64_t until = clock_now_ms() + 10000;
+	int status;
+
+	while (!bed_has_exited(worker)) {
+		assert_true(clock_now_ms() < until);
+		world_step(w);
+	}
+	status = bed_bury(&w->bed, worker);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void run_leaves(const char *keep_after, unsigned leaves)
+{
+	static struct world w;
+
+	world_open(&w, 54, keep_after);
+	bed_spawn(&w.bed);
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	for (unsigned i = 0; i < leaves; i++) {
+		struct bed_worker *worker;
+
+		world_run(&w, 1000 + (uint64_t)rand() % 20000);
+		worker = random_worker(&w.bed);
+		bed_spawn(&w.bed);
+		wait_ready(&w, 3);
+		bed_leave(worker);
+		wait_gone(&w, worker);
+	}
+	calm_down(&w);
+	assert_int_equal(w.bed.back, 0);
+	say(&w, "times a worker left", leaves);
+	world_close(&w);
+}
+
+/* Kept, young, and never kept. */
+static void test_leaves(void **state)
+{
+	(void)state;
+	run_leaves("0", 40);
+	run_leaves("1s", 40);
+	run_leaves("off", 40);
+}
+
+static void test_leaves_when_the_keeper_is_full(void **state)
+{
+	static struct world w;
+
+	(void)state;
+	world_open(&w, 54, "0");
+	w.bed.full = true;
+	bed_spawn(&w.bed);
+	wait_ready(&w, 1);
+	for (int i = 0; i < 10; i++) {
+		struct bed_worker *worker = random_worker(&w.bed);
+
+		world_run(&w, 20000);
+		bed_spawn(&w.bed);
+		wait_ready(&w, 2);
+		bed_leave(worker);
+		wait_gone(&w, worker);
+	}
+	assert_true(w.bed.refused > 0);
+	calm_down(&w);
+	say(&w, "times a worker left whose relays were not kept", 10);
+	world_close(&w);
+}
+
+static void test_sheds(void **state)
+{
+	static struct world w;
+	const unsigned sheds = 100;
+
+	(void)state;
+	world_open(&w, 54, "50ms");
+	bed_spawn(&w.bed);
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	for (unsigned i = 0; i < sheds; i++) {
+		const struct msg_shed shed = { .count = 1 + (uint32_t)rand() % 30 };
+
+		world_run(&w, 1000 + (uint64_t)rand() % 9000);
+		bed_send(random_worker(&w.bed)->master, M2W_SHED, &shed, sizeof(shed));
+	}
+	calm_down(&w);
+	say(&w, "times some were shed", sheds);
+	world_close(&w);
+}
+
+/* A move is under way when the one who lets go, or the one who takes, is killed. */
+static void test_kills_in_the_middle_of_a_move(void **state)
+{
+	static struct world w;
+	const unsigned rounds = 100;
+
+	(void)state;
+	world_open(&w, 54, "0");
+	for (int i = 0; i < 3; i++)
+		bed_spawn(&w.bed);
+	wait_ready(&w, 3);
+	for (unsigned i = 0; i < rounds; i++) {
+		const struct msg_shed shed = { .count = 40 };
+		struct bed_worker *worker = random_worker(&w.bed);
+
+		world_run(&w, 1000 + (uint64_t)rand() % 9000);
+		bed_send(worker->master, M2W_SHED, &shed, sizeof(shed));
+		if (rand() % 2 == 0)
+			usleep((useconds_t)rand() % 400);
+		else
+			world_run(&w, (uint64_t)rand() % 400);
+		kill_worker(&w, rand() % 2 == 0 ? worker : random_worker(&w.bed));
+		bed_spawn(&w.bed);
+		wait_ready(&w, 3);
+	}
+	calm_down(&w);
+	say(&w, "kills in the middle of a move", rounds);
+	world_close(&w);
+}
+
+/* ------------------------------------------------------------------ the keeper */
+
+static void new_keeper(struct world *w)
+{
+	bed_new_keeper(&w->bed);
+	while (!bed_all_answered(&w->bed))
+		world_step(w);
+	bed_settle(&w->bed);
+}
+
+/* It dies while relays are on their way; then a worker dies, whose relays the new one must have. */
+static void test_keepers(void **state)
+{
+	static struct world w;
+	const unsigned rounds = 100;
+
+	(void)state;
+	world_open(&w, 54, "0");
+	bed_spawn(&w.bed);
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	for (unsigned i = 0; i < rounds; i++) {
+		const struct msg_shed shed = { .count = 40 };
+
+		world_run(&w, 1000 + (uint64_t)rand() % 4000);
+		bed_send(random_worker(&w.bed)->master, M2W_SHED, &shed, sizeof(shed));
+		usleep((useconds_t)rand() % 400);
+		if (rand() % 2 == 0)
+			bed_poll(&w.bed);
+		usleep((useconds_t)rand() % 400);
+		bed_kill_keeper(&w.bed);
+		world_run(&w, (uint64_t)rand() % 1000);
+		new_keeper(&w);
+		world_run(&w, 5000);
+		if (i % 4 == 0) {
+			kill_worker(&w, random_worker(&w.bed));
+			bed_spawn(&w.bed);
+			wait_ready(&w, 2);
+		}
+	}
+	calm_down(&w);
+	say(&w, "keepers killed", rounds);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kills),
+		cmocka_unit_test(test_kills_of_two),
+		cmocka_unit_test(test_leaves),
+		cmocka_unit_test(test_leaves_when_the_keeper_is_full),
+		cmocka_unit_test(test_sheds),
+		cmocka_unit_test(test_kills_in_the_middle_of_a_move),
+		cmocka_unit_test(test_keepers),
 	};
 
 	srand((unsigned)time(NULL));

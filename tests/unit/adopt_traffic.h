@@ -75,12 +75,15 @@ static inline void hello(const struct conn *conn, unsigned char *out)
 static inline void conn_open(struct traffic *t, struct conn *conn)
 {
 	unsigned char first[HELLO_BYTES];
+	static const uint8_t kinds[] = { CHAT, HALF_UP, HALF_DOWN, SHORT, RESETS, BULK_UP, CHAT,
+		HALF_UP, HALF_DOWN, SHORT, RESETS, BULK_DOWN, CHAT, HALF_UP, HALF_DOWN, SHORT,
+		STUCK_UP, STUCK_DOWN };
 	uint32_t index = (uint32_t)(conn - t->conns);
 
 	memset(conn, 0, sizeof(*conn));
 	conn->index = index;
 	conn->serial = ++t->serial;
-	conn->kind = (enum kind)(index % KINDS);
+	conn->kind = (enum kind)kinds[index % NELEMS(kinds)];
 	conn->origin = -1;
 	conn->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(conn->client >= 0);
