@@ -72,10 +72,12 @@ struct bed {
 	struct bed_worker workers[BED_SLOTS]; /* by slot */
 	struct entry *entries[BED_SLOTS];
 	struct kept_pipe *pipes[BED_SLOTS];
-	int *listeners;   /* one for each frontend, borrowed */
-	uint32_t turn;    /* who adopts next */
+	int *listeners; /* one for each frontend, borrowed */
+	uint32_t turn;  /* who adopts next */
 	uint32_t generation;
-	bool full;        /* the keeper has no room */
+	void (*on_buried)(
+		struct bed *bed, uint32_t slot); /* before anything is given; may be NULL */
+	bool full;                               /* the keeper has no room */
 	/* counted */
 	uint64_t deposits;
 	uint64_t moved;
@@ -110,7 +112,8 @@ static inline struct entry *bed_entry(struct bed *bed, uint32_t slot, uint32_t r
 	return entry->state != ENTRY_FREE && entry->id == id ? entry : NULL;
 }
 
-static inline void bed_send(struct channel *channel, uint32_t type, const void *payload, size_t bytes)
+static inline void bed_send(
+	struct channel *channel, uint32_t type, const void *payload, size_t bytes)
 {
 	struct message message = {
 		.type = (enum message_type)type,
@@ -122,7 +125,8 @@ static inline void bed_send(struct channel *channel, uint32_t type, const void *
 		channel_send(channel, &message);
 }
 
-static inline void bed_send_relay(struct bed *bed, uint32_t slot, uint32_t type, uint32_t record, uint64_t id)
+static inline void bed_send_relay(
+	struct bed *bed, uint32_t slot, uint32_t type, uint32_t record, uint64_t id)
 {
 	const struct msg_relay relay = { .record = record, .id = id };
 
@@ -144,7 +148,8 @@ static inline struct bed_worker *bed_next(struct bed *bed, uint32_t from)
 	return NULL;
 }
 
-static inline void bed_give_pipe(struct bed *bed, uint32_t slot, uint16_t number, int *fds, size_t *nfds)
+static inline void bed_give_pipe(
+	struct bed *bed, uint32_t slot, uint16_t number, int *fds, size_t *nfds)
 {
 	const struct kept_pipe *pipe = &bed->pipes[slot][number - 1];
 
@@ -159,7 +164,8 @@ static inline bool bed_has_pipe(struct bed *bed, uint32_t slot, uint16_t number)
 }
 
 /* To the next worker, at most MESSAGE_BATCH at once. */
-static inline void bed_give_some(struct bed *bed, struct bed_worker *to, const struct msg_adopt *adopts, uint32_t count)
+static inline void bed_give_some(
+	struct bed *bed, struct bed_worker *to, const struct msg_adopt *adopts, uint32_t count)
 {
 	struct msg_adopt out[MESSAGE_BATCH];
 	int fds[CHANNEL_FDS_MAX];
@@ -167,7 +173,8 @@ static inline void bed_give_some(struct bed *bed, struct bed_worker *to, const s
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct entry *entry = &bed->entries[adopts[i].slot][adopts[i].record];
-		const struct relay_record *record = shm_record(bed->shm, adopts[i].slot, adopts[i].record);
+		const struct relay_record *record =
+			shm_record(bed->shm, adopts[i].slot, adopts[i].record);
 
 		out[i] = adopts[i];
 		out[i].fds = MSG_FD_CLIENT;
@@ -241,7 +248,9 @@ static inline void on_deposit(struct bed *bed, uint32_t slot, struct message *me
 		}
 		if (entry->state != ENTRY_FREE)
 			entry_drop(entry);
-		*entry = (struct entry){ .id = deposits[i].id, .fds = { -1, -1 }, .state = ENTRY_KEPT };
+		*entry = (struct entry){
+			.id = deposits[i].id, .fds = { -1, -1 }, .state = ENTRY_KEPT
+		};
 		for (size_t k = 0; k < n; k++) {
 			entry->fds[k] = message->fds[at];
 			message->fds[at++] = -1;
@@ -282,18 +291,23 @@ static inline void on_adopted_one(struct bed *bed, uint32_t slot, const struct m
 		own->refusals = 0;
 		*entry = (struct entry){ .fds = { -1, -1 } };
 		bed->moved++;
-		bed_send_relay(bed, adopted->from_slot, K2W_TAKEN, adopted->from_record, adopted->id);
+		bed_send_relay(
+			bed, adopted->from_slot, K2W_TAKEN, adopted->from_record, adopted->id);
 		break;
 	case MSG_ADOPT_NO_ROOM:
 		entry->state = ENTRY_LET_GO;
 		if (++entry->refusals < 2) {
-			bed_give(bed, &(struct msg_adopt){ .slot = adopted->from_slot,
-					      .record = adopted->from_record, .id = adopted->id }, 1);
+			bed_give(bed,
+				&(struct msg_adopt){ .slot = adopted->from_slot,
+					.record = adopted->from_record,
+					.id = adopted->id },
+				1);
 		} else if (!bed->workers[adopted->from_slot].died) {
 			entry->state = ENTRY_KEPT;
 			entry->refusals = 0;
 			bed->back++;
-			bed_send_relay(bed, adopted->from_slot, K2W_BACK, adopted->from_record, adopted->id);
+			bed_send_relay(bed, adopted->from_slot, K2W_BACK, adopted->from_record,
+				adopted->id);
 		} else {
 			bed->lost++;
 			entry_drop(entry);
@@ -314,7 +328,8 @@ static inline void on_adopted(struct bed *bed, uint32_t slot, const struct messa
 		on_adopted_one(bed, slot, &adopted[i]);
 }
 
-static inline void on_relays(struct bed *bed, uint32_t slot, const struct message *message, enum message_type type)
+static inline void on_relays(
+	struct bed *bed, uint32_t slot, const struct message *message, enum message_type type)
 {
 	size_t count;
 	const struct msg_relay *relays = message_payload(message, type, &count);
@@ -357,7 +372,8 @@ static inline void on_kept_message(struct channel *channel, struct message *mess
 	}
 }
 
-static inline void on_line_end(struct channel *channel, enum channel_end end, const char *why, void *arg)
+static inline void on_line_end(
+	struct channel *channel, enum channel_end end, const char *why, void *arg)
 {
 	(void)channel;
 	(void)arg;
@@ -470,7 +486,11 @@ static inline void bed_sort_given(struct bed *bed, uint32_t dead)
 				continue;
 			entry->state = ENTRY_LET_GO;
 			for (uint32_t k = 0; k < BED_RECORDS; k++) {
-				if (shm_record(bed->shm, dead, k)->id != entry->id)
+				const struct relay_record *record = shm_record(bed->shm, dead, k);
+
+				/* One that it let go of before, and did not hear that it was taken,
+				 * does not count. */
+				if (record->id != entry->id || (record->flags & RECORD_LET_GO))
 					continue;
 				bed->entries[dead][k] = *entry;
 				bed->entries[dead][k].state = ENTRY_KEPT;
@@ -490,7 +510,7 @@ static inline int bed_bury(struct bed *bed, struct bed_worker *worker)
 	int status;
 
 	assert_int_equal(waitpid(worker->pid, &status, 0), worker->pid);
-	worker->died = true;
+	worker->ready = false;
 	shm_slot_died(bed->shm, worker->slot);
 	if (worker->keeper != NULL) {
 		channel_drain(worker->keeper);
@@ -499,6 +519,9 @@ static inline int bed_bury(struct bed *bed, struct bed_worker *worker)
 	}
 	channel_free(worker->master);
 	worker->master = NULL;
+	worker->died = true; /* not before all that it said was heard */
+	if (bed->on_buried != NULL)
+		bed->on_buried(bed, worker->slot);
 	bed_sort_given(bed, worker->slot);
 	bed_give_slot(bed, worker->slot);
 	return status;
@@ -576,7 +599,8 @@ static inline void bed_new_keeper(struct bed *bed)
 {
 	for (uint32_t slot = 0; slot < BED_SLOTS; slot++) {
 		struct bed_worker *worker = &bed->workers[slot];
-		const struct channel_handlers keeper = { on_kept_message, on_line_end, worker, NULL };
+		const struct channel_handlers keeper = { on_kept_message, on_line_end, worker,
+			NULL };
 		int line[2];
 		struct message message = { .type = M2W_KEEPER, .fds = &line[1], .nfds = 1 };
 
@@ -595,7 +619,8 @@ static inline bool bed_all_answered(const struct bed *bed)
 	for (uint32_t slot = 0; slot < BED_SLOTS; slot++) {
 		const struct bed_worker *worker = &bed->workers[slot];
 
-		if (worker->pid != 0 && !worker->died && !worker->new_line && !bed_has_exited(worker))
+		if (worker->pid != 0 && !worker->died && !worker->new_line &&
+			!bed_has_exited(worker))
 			return false;
 	}
 	return true;

@@ -3,13 +3,43 @@
  */
 #include "tests/unit/adopt_traffic.h"
 
+#include <sys/time.h>
 #include <sys/un.h>
+
+#include "common/ledger.h"
 
 struct world {
 	struct bed bed;
 	struct traffic traffic;
 	int listeners[4];
+	uint64_t cut; /* directions that were cut off between sending and dropping */
 };
+
+/* What was sent and not dropped, of the relays that it leaves behind. */
+static void count_cut(struct bed *bed, uint32_t slot)
+{
+	struct world *w = (struct world *)(void *)bed; /* its first member */
+
+	for (uint32_t i = 0; i < BED_RECORDS; i++) {
+		const struct entry *entry = &w->bed.entries[slot][i];
+		struct ledger_side client;
+		struct ledger_side server;
+		struct ledger_flow flows[2] = {
+			{ &client, &server, entry->fds[0], 0, 0, 0, false },
+			{ &server, &client, entry->fds[1], 0, 0, 0, false },
+		};
+
+		if (entry->state == ENTRY_FREE || ledger_look(entry->fds[0], false, &client) < 0 ||
+			client.closed || ledger_look(entry->fds[1], true, &server) < 0 ||
+			server.closed)
+			continue;
+		for (int k = 0; k < 2; k++) {
+			struct ledger_found found;
+
+			w->cut += ledger_find(&flows[k], &found) == NULL && found.drop > 0;
+		}
+	}
+}
 
 static void world_open(struct world *w, uint32_t conns, const char *keep_after)
 {
@@ -26,6 +56,7 @@ static void world_open(struct world *w, uint32_t conns, const char *keep_after)
 		"backends: {b: {servers: {s: {address: \"127.0.0.1:%u\"}}}}\n",
 		keep_after, ntohs(origin.sin_port));
 	bed_open(&w->bed, conf, w->listeners);
+	w->bed.on_buried = count_cut;
 }
 
 static void world_close(struct world *w)
@@ -84,6 +115,31 @@ static struct bed_worker *random_worker(struct bed *bed)
 	}
 }
 
+/* ------------------------------------------------------------------ at any instant */
+
+static volatile sig_atomic_t victim; /* pid; 0 once it was killed */
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	if (victim > 0)
+		kill(victim, SIGKILL);
+	victim = 0;
+}
+
+/* While we go on: the worker is at work when it is killed, wherever that is. */
+static void kill_in(struct world *w, struct bed_worker *worker, long us)
+{
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	struct itimerval timer = { .it_value = { us / 1000000, us % 1000000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	victim = worker->pid;
+	setitimer(ITIMER_REAL, &timer, NULL);
+	while (victim != 0)
+		world_step(w);
+}
+
 static void kill_worker(struct world *w, struct bed_worker *worker)
 {
 	kill(worker->pid, SIGKILL);
@@ -119,35 +175,53 @@ static void calm_down(struct world *w)
 
 static void say(const struct world *w, const char *what, unsigned n)
 {
-	print_message("%u %s: %llu relays moved, %llu pipes and %llu of them given, %llu deposited, %llu ended well, "
-		      "%llu MB right, %llu connected anew\n",
-		n, what, (unsigned long long)w->bed.moved, (unsigned long long)w->bed.pipes_made, (unsigned long long)w->bed.pipes_given,
-		(unsigned long long)w->bed.deposits, (unsigned long long)w->traffic.ended,
-		(unsigned long long)w->traffic.bytes >> 20,
-		(unsigned long long)w->traffic.retried);
+	print_message(
+		"%u %s: %llu relays moved, %llu pipes and %llu of them given, %llu deposited, %llu ended well, "
+		"%llu MB right, %llu connected anew, %llu ways cut\n",
+		n, what, (unsigned long long)w->bed.moved, (unsigned long long)w->bed.pipes_made,
+		(unsigned long long)w->bed.pipes_given, (unsigned long long)w->bed.deposits,
+		(unsigned long long)w->traffic.ended, (unsigned long long)w->traffic.bytes >> 20,
+		(unsigned long long)w->traffic.retried, (unsigned long long)w->cut);
 }
 
 /* ------------------------------------------------------------------ dead workers */
 
-static void test_kills(void **state)
+static void run_kills(unsigned kills, uint32_t conns, long most_us)
 {
 	static struct world w;
-	const unsigned kills = 300;
 
-	(void)state;
-	world_open(&w, 54, "0");
+	world_open(&w, conns, "0");
 	bed_spawn(&w.bed);
 	bed_spawn(&w.bed);
 	wait_ready(&w, 2);
+	while (!traffic_all_established(&w.traffic))
+		world_step(&w);
 	for (unsigned i = 0; i < kills; i++) {
-		world_run(&w, 1000 + (uint64_t)rand() % 9000);
-		kill_worker(&w, random_worker(&w.bed));
+		struct bed_worker *worker = random_worker(&w.bed);
+
+		kill_in(&w, worker, 500 + rand() % most_us);
+		bed_bury(&w.bed, worker);
 		bed_spawn(&w.bed);
 		wait_ready(&w, 2);
 	}
 	calm_down(&w);
 	say(&w, "kills", kills);
 	world_close(&w);
+}
+
+static void test_kills(void **state)
+{
+	(void)state;
+	run_kills(200, 54, 9000);
+}
+
+/* Nothing but small messages, many of them. */
+static void test_kills_under_small_messages(void **state)
+{
+	(void)state;
+	only = CHAT;
+	run_kills(200, 200, 3000);
+	only = KINDS;
 }
 
 /* Also two of three at once, and while others leave. */
@@ -356,6 +430,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kills),
+		cmocka_unit_test(test_kills_under_small_messages),
 		cmocka_unit_test(test_kills_of_two),
 		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_leaves_when_the_keeper_is_full),

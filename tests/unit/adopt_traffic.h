@@ -6,7 +6,18 @@
 
 #include "tests/unit/adopt_bed.h"
 
-enum kind { CHAT, BULK_UP, BULK_DOWN, STUCK_UP, STUCK_DOWN, HALF_UP, HALF_DOWN, SHORT, RESETS, KINDS };
+enum kind {
+	CHAT,
+	BULK_UP,
+	BULK_DOWN,
+	STUCK_UP,
+	STUCK_DOWN,
+	HALF_UP,
+	HALF_DOWN,
+	SHORT,
+	RESETS,
+	KINDS
+};
 
 /* One direction of one connection: a sends, b receives. */
 struct way {
@@ -31,7 +42,7 @@ struct conn {
 
 struct traffic {
 	struct sockaddr_in proxy;
-	int origin; /* listens */
+	int origin;       /* listens */
 	int pending[256]; /* accepted, the first bytes have not come */
 	uint32_t npending;
 	struct conn conns[TRAFFIC_MAX];
@@ -72,6 +83,9 @@ static inline void hello(const struct conn *conn, unsigned char *out)
 	memcpy(out + 4, &conn->serial, 4);
 }
 
+/* KINDS: all of them. */
+static enum kind only = KINDS;
+
 static inline void conn_open(struct traffic *t, struct conn *conn)
 {
 	unsigned char first[HELLO_BYTES];
@@ -83,7 +97,7 @@ static inline void conn_open(struct traffic *t, struct conn *conn)
 	memset(conn, 0, sizeof(*conn));
 	conn->index = index;
 	conn->serial = ++t->serial;
-	conn->kind = (enum kind)kinds[index % NELEMS(kinds)];
+	conn->kind = only != KINDS ? only : (enum kind)kinds[index % NELEMS(kinds)];
 	conn->origin = -1;
 	conn->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_true(conn->client >= 0);
@@ -105,7 +119,8 @@ static inline void traffic_accept(struct traffic *t)
 {
 	int fd;
 
-	while (t->npending < 256 && (fd = accept4(t->origin, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+	while (t->npending < 256 &&
+		(fd = accept4(t->origin, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
 		t->pending[t->npending++] = fd;
 	for (uint32_t i = 0; i < t->npending; i++) {
 		unsigned char first[HELLO_BYTES];

@@ -576,7 +576,8 @@ static void test_disconnected(void **state)
 static void fill_pipe(struct world *w, size_t len)
 {
 	assert_int_equal(
-		splice(w->from, NULL, w->pipe[1], NULL, len, SPLICE_F_NONBLOCK | SPLICE_F_MOVE), len);
+		splice(w->from, NULL, w->pipe[1], NULL, len, SPLICE_F_NONBLOCK | SPLICE_F_MOVE),
+		len);
 }
 
 static void flush_pipe(struct world *w, size_t len)

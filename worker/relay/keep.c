@@ -42,6 +42,8 @@ static void keep_refused(struct keep *keep, const struct message *message)
 	for (size_t i = 0; i < count; i++) {
 		struct relay *relay = keep_find(keep, relays[i].record, relays[i].id);
 
+		if (relay != NULL && relay->keeping == KEEPING_LET_GO)
+			move_again(keep, relay);
 		if (relay == NULL || relay->keeping != KEEPING_KEPT)
 			continue;
 		relay->keeping = KEEPING_REFUSED;

@@ -78,6 +78,7 @@ void keep_wake(struct keep *keep, uint64_t ms);
 
 /* move.c */
 MUST_USE bool move_turn(struct keep *keep);
+void move_again(struct keep *keep, struct relay *relay);
 void move_taken(struct keep *keep, const struct message *message);
 void move_back(struct keep *keep, const struct message *message);
 

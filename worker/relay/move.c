@@ -102,7 +102,7 @@ static void move_deposit(struct keep *keep, struct relay *const *batch, uint32_t
 		keep_deposit(keep, young, n, true);
 }
 
-static void move_let_go(struct keep *keep, struct relay *const *batch, uint32_t count)
+static void move_say(struct keep *keep, struct relay *const *batch, uint32_t count)
 {
 	struct msg_relay gone[MESSAGE_BATCH];
 	struct message message = {
@@ -111,13 +111,29 @@ static void move_let_go(struct keep *keep, struct relay *const *batch, uint32_t 
 		.payload_bytes = count * sizeof(gone[0]),
 	};
 
-	move_deposit(keep, batch, count);
 	for (uint32_t i = 0; i < count; i++) {
-		move_rest(batch[i]);
-		gone[i] =
-			(struct msg_relay){ .record = batch[i]->index, .id = batch[i]->record->id };
+		gone[i] = (struct msg_relay){
+			.record = batch[i]->index,
+			.id = batch[i]->record->id,
+		};
 	}
 	keep_send(keep, &message);
+}
+
+static void move_let_go(struct keep *keep, struct relay *const *batch, uint32_t count)
+{
+	move_deposit(keep, batch, count);
+	for (uint32_t i = 0; i < count; i++)
+		move_rest(batch[i]);
+	move_say(keep, batch, count);
+}
+
+/* The keeper had no room for it, which we did not know when we let go: it has not got it at all. */
+void move_again(struct keep *keep, struct relay *relay)
+{
+	keep_deposit(keep, &relay, 1, true);
+	relay->keeping = KEEPING_LET_GO;
+	move_say(keep, &relay, 1);
 }
 
 static bool move_may(const struct keep *keep)
