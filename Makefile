@@ -41,7 +41,7 @@ FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 SECONDS  ?= 10
 
 # The suites' own programs: HELPERS have a main, PRELOADED go into proxyd, the rest is shared by the HELPERS.
-HELPERS    := origin client reaper free-port
+HELPERS    := origin client streams reaper free-port
 PRELOADED  := malloc_count spin
 HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(PRELOADED:%=$(BUILD)/tests/helpers/%.so)
 HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \

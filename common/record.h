@@ -3,8 +3,9 @@
  *
  * Its ledger ties the bytes to the kernel's own counts, so that at any instant
  *
- *     consumed = tcpi_bytes_received - (1 if a FIN came) - SIOCINQ            of the side read from
- *     queued   = tcpi_bytes_sent - tcpi_bytes_retrans + tcpi_notsent_bytes    of the side written to
+ *     consumed = tcpi_bytes_received - (1 if a FIN came) - SIOCINQ               of the side read from
+ *     queued   = tcpi_bytes_acked + SIOCOUTQ - (1 for our SYN, when we connected)
+ *                - (1 if our FIN went)                                          of the side written to
  *
  *     forwarded by reading = consumed - rx_base          of one side
  *     forwarded by writing = queued - tx_base            of the other
@@ -47,6 +48,8 @@ enum record_flags {
 				 * was also dropped; an adopter has the relay, or will */
 };
 
+enum record_sides { RECORD_CLIENT = 1 << 0, RECORD_SERVER = 1 << 1 };
+
 #define RECORD_PROTOCOL_BYTES 64
 #define RECORD_NEVER          UINT32_MAX
 
@@ -68,7 +71,10 @@ struct relay_record {
 	uint16_t up_pipe;   /* number + 1 of the owner's pipe in which bytes may lie; 0: in none */
 	uint16_t down_pipe; /* the same */
 	uint8_t why; /* RELAY_CLOSING, RELAY_LINGERING: enum close_reason, so that another can finish it */
-	uint8_t unused0[3];
+	/* Which sides, enum record_sides: */
+	uint8_t resets; /* were reset by their peer, which the kernel says only once */
+	uint8_t aborts; /* RELAY_CLOSING, RELAY_LINGERING: end by a reset; written before the state */
+	uint8_t unused0;
 
 	/* the ledger */
 	struct record_side client;
@@ -96,6 +102,13 @@ struct relay_record {
 	uint8_t protocol
 		[RECORD_PROTOCOL_BYTES]; /* a protocol's parser state, see its save and restore */
 };
+
+/* What was written before it is there before what is written after it, for whoever comes when this process was killed in
+ * between. The compiler alone could change the order. */
+static inline void record_order(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
 
 /* Around a change of several fields that a reader must see together. Only the owner calls these. */
 static inline void record_change_begin(struct relay_record *record)

@@ -66,6 +66,7 @@ struct conf_global {
 	const char *pidfile;
 	uint32_t maxconn;          /* relays in the whole daemon; 0: what the fd limit allows */
 	uint32_t drain_timeout_ms; /* CONF_FOREVER when the file says 0 */
+	uint32_t keep_after_ms;    /* 0: from the first byte; CONF_FOREVER: never */
 	uint32_t heartbeat_timeout_ms;
 	uint32_t bind_retry_ms; /* 0: a busy address ends the start */
 	uint32_t

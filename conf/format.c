@@ -150,6 +150,13 @@ static const char *format_word(const struct conf_word *words, uint32_t value, st
 	return format_text(word_name(words, value), arena);
 }
 
+static const char *format_span(const struct conf_key *key, uint32_t ms, struct arena *arena)
+{
+	const char *word = key->words != NULL ? word_name(key->words, ms) : NULL;
+
+	return word != NULL ? value_quote(word, arena) : value_span(ms, arena);
+}
+
 const char *value_format(const struct conf_key *key, const void *field, struct arena *arena)
 {
 	switch (key->type) {
@@ -160,7 +167,7 @@ const char *value_format(const struct conf_key *key, const void *field, struct a
 		return arena_printf(arena, "%u", *(const uint32_t *)field);
 	case CONF_SPAN:
 	case CONF_EVER:
-		return value_span(*(const uint32_t *)field, arena);
+		return format_span(key, *(const uint32_t *)field, arena);
 	case CONF_MODE:
 		return arena_printf(arena, "\"%04o\"", *(const uint32_t *)field);
 	case CONF_WORD:

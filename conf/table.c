@@ -32,6 +32,8 @@ static const struct conf_word format_words[] = {
 	{ 0 },
 };
 
+static const struct conf_word off_words[] = { { "off", CONF_FOREVER }, { 0 } };
+
 static const struct conf_word log_sink_words[] = { { "stderr", 0 }, { "syslog", 0 }, { 0 } };
 
 static const struct conf_word access_sink_words[] = {
@@ -158,6 +160,18 @@ static const struct conf_key global_keys[] = {
 		.value = "30s",
 		.unit = "duration",
 		.description = "how long relays may go on after a stop" },
+	{ .name = "keep_after",
+		.type = CONF_SPAN,
+		FIELD(conf_global, keep_after_ms),
+		.min = MS,
+		.max = HOUR,
+		.zero = "from the first byte",
+		.words = off_words,
+		.value = "1s",
+		.unit = "duration",
+		.change = CHANGE_WORKERS,
+		.description =
+			"a relay this old survives the death of its worker; off: none does" },
 	{ .name = "heartbeat_timeout",
 		.type = CONF_SPAN,
 		FIELD(conf_global, heartbeat_timeout_ms),

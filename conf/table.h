@@ -15,13 +15,14 @@ enum conf_type {
 	CONF_BOOL,    /* bool */
 	CONF_COUNT,   /* uint32_t, min to max */
 	CONF_WORKERS, /* uint32_t, the same, or `auto` for the number of online CPUs */
-	CONF_SPAN,   /* uint32_t milliseconds, min to max; also 0 where zero says what that means */
-	CONF_EVER,   /* the same, but 0 is CONF_FOREVER */
-	CONF_WORD,   /* an enum: one of words */
-	CONF_TEXT,   /* const char *, min to max bytes */
-	CONF_MODE,   /* uint32_t: permissions of a file, octal */
-	CONF_SINK,   /* const char *: one of words, or a path */
-	CONF_CHOICE, /* const char *: one of words */
+	CONF_SPAN, /* uint32_t milliseconds, min to max; also 0 where zero says what that means, and
+		      * one of words where it has some */
+	CONF_EVER, /* the same, but 0 is CONF_FOREVER */
+	CONF_WORD, /* an enum: one of words */
+	CONF_TEXT, /* const char *, min to max bytes */
+	CONF_MODE, /* uint32_t: permissions of a file, octal */
+	CONF_SINK, /* const char *: one of words, or a path */
+	CONF_CHOICE,   /* const char *: one of words */
 	CONF_URL_PATH, /* const char *: a / and what else may stand in the first line of a request */
 	CONF_URL_HOST,  /* const char *: the same characters, or nothing */
 	CONF_STATUSES,  /* struct conf_check_http: its ranges of statuses */

@@ -57,9 +57,11 @@ const char *value_expected(const struct conf_key *key, struct arena *arena)
 		return arena_printf(arena, "%u to %u or auto", key->min, key->max);
 	case CONF_SPAN:
 	case CONF_EVER:
-		return arena_printf(arena, "%s to %s%s%s%s", value_span(key->min, arena),
+		return arena_printf(arena, "%s to %s%s%s%s%s%s", value_span(key->min, arena),
 			value_span(key->max, arena), key->zero != NULL ? ", or 0 (" : "",
-			key->zero != NULL ? key->zero : "", key->zero != NULL ? ")" : "");
+			key->zero != NULL ? key->zero : "", key->zero != NULL ? ")" : "",
+			key->words != NULL ? ", or " : "",
+			key->words != NULL ? words_text(key, arena) : "");
 	case CONF_MODE:
 		return "permissions as 3 or 4 octal digits, such as 0600";
 	case CONF_WORD:
@@ -164,13 +166,27 @@ static const struct span_unit *find_unit(const char *name)
 	return NULL;
 }
 
+static const struct conf_word *find_word(const struct conf_word *words, const char *name)
+{
+	for (; words->name != NULL; words++)
+		if (strcmp(words->name, name) == 0)
+			return words;
+	return NULL;
+}
+
 static int parse_span(const struct conf_key *key, const struct value_text *value,
 	struct arena *arena, uint32_t *field, const char **error_r)
 {
+	const struct conf_word *word =
+		key->words != NULL ? find_word(key->words, value->text) : NULL;
 	const struct span_unit *unit = NULL;
 	const char *end;
 	uint64_t number;
 
+	if (word != NULL) {
+		*field = word->value;
+		return 0;
+	}
 	if (parse_number(value->text, &end, &number) == -1)
 		return fail(key, value, arena, error_r);
 	if (*end == '\0' && number != 0) {
@@ -215,14 +231,6 @@ static int parse_bool(const struct conf_key *key, const struct value_text *value
 		return 0;
 	}
 	return fail(key, value, arena, error_r);
-}
-
-static const struct conf_word *find_word(const struct conf_word *words, const char *name)
-{
-	for (; words->name != NULL; words++)
-		if (strcmp(words->name, name) == 0)
-			return words;
-	return NULL;
 }
 
 static int fail_word(const struct conf_key *key, const struct value_text *value,

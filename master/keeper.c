@@ -14,7 +14,7 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "conf/conf.h"
-#include "master/keeper_own.h"
+#include "master/keeper_parts.h"
 
 #define KEEPER_BEATS 5 /* per heartbeat_timeout */
 
@@ -66,14 +66,14 @@ void keeper_master_message(struct keeper *keeper, struct message *message)
 		break;
 	case M2K_GIVE:
 		slot = message_payload(message, M2K_GIVE, NULL);
-		give_dead(keeper, slot->slot);
+		dead_give(keeper, slot->slot);
 		break;
 	case M2K_EXPECT:
 		expect = message_payload(message, M2K_EXPECT, NULL);
 		takeover_server_expect(keeper->takeover, expect->pid);
 		break;
 	case M2K_HAND_OVER:
-		inherit_hand_over(keeper, message);
+		hand_over_begin(keeper, message);
 		break;
 	case M2K_INHERIT:
 		inherit_begin(keeper, message);

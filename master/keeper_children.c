@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
-#include "master/keeper_own.h"
+#include "master/keeper_parts.h"
 
 /* One more of `size` bytes. NULL when there is no memory. */
 static void *children_grow(void *array, size_t count, size_t size)
@@ -83,13 +83,23 @@ static void child_remove(struct keeper *keeper, size_t i)
 	keeper->children[i] = keeper->children[--keeper->nchildren];
 }
 
-static void child_remove_like(struct keeper *keeper, const struct msg_child *what)
+/* A slot has one worker at a time. */
+static bool child_is_replaced(const struct msg_child *old, const struct msg_child *what)
+{
+	return old->role == what->role && old->slot == what->slot &&
+		(old->role == CHILD_WORKER || old->pid == what->pid);
+}
+
+static bool child_is(const struct msg_child *child, const struct msg_child *what)
+{
+	return child->role == what->role && child->slot == what->slot && child->pid == what->pid;
+}
+
+static void child_remove_like(struct keeper *keeper, const struct msg_child *what,
+	bool like(const struct msg_child *, const struct msg_child *))
 {
 	for (size_t i = 0; i < keeper->nchildren; i++) {
-		const struct msg_child *other = &keeper->children[i].what;
-
-		if (other->role == what->role && other->slot == what->slot &&
-			other->pid == what->pid) {
+		if (like(&keeper->children[i].what, what)) {
 			child_remove(keeper, i);
 			return;
 		}
@@ -129,7 +139,7 @@ void children_add(struct keeper *keeper, struct message *message)
 		return;
 	}
 	keeper->children = children;
-	child_remove_like(keeper, what);
+	child_remove_like(keeper, what, child_is_replaced);
 	keeper->changes++;
 	children[keeper->nchildren++] = (struct keeper_child){
 		.what = *what,
@@ -147,7 +157,7 @@ void children_gone(struct keeper *keeper, const struct message *message)
 	const struct msg_child *what = message_payload(message, M2K_GONE, NULL);
 	struct keeper_worker *worker;
 
-	child_remove_like(keeper, what);
+	child_remove_like(keeper, what, child_is);
 	if (what->role != CHILD_WORKER || what->slot >= SHM_SLOTS)
 		return;
 	for (size_t i = 0; i < keeper->nchildren; i++) {

@@ -1,4 +1,4 @@
-/* Who gets what was let go: routes, the adopters' answers, and what becomes of a dead worker's relays.
+/* Who gets what was let go: routes, and the adopters' answers.
  *
  * Nothing is given from within a message: give_run does it at the end of the turn, so that batches are full and all that
  * a dead process said has been read.
@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 #include "common/record.h"
-#include "master/keeper_own.h"
+#include "master/keeper_parts.h"
 
 /* ------------------------------------------------------------------ routes */
 
@@ -307,8 +307,7 @@ void give_soon(struct keeper *keeper)
 
 /* ------------------------------------------------------------------ answers of adopters */
 
-/* The relay is the adopter's, in this record of its. */
-static void give_moved(
+void give_moved(
 	struct keeper_worker *from, uint32_t at, struct keeper_worker *adopter, uint32_t record)
 {
 	struct keeper *keeper = from->keeper;
@@ -371,115 +370,4 @@ void give_adopted(struct keeper_worker *adopter, const struct message *message)
 		give_answered(adopter, answer);
 	}
 	give_soon(adopter->keeper);
-}
-
-/* ------------------------------------------------------------------ the dead */
-
-struct give_open {
-	uint64_t id;
-	uint32_t slot;
-	uint32_t record;
-};
-
-static int give_compare(const void *a, const void *b)
-{
-	const struct give_open *left = a;
-	const struct give_open *right = b;
-
-	return left->id < right->id ? -1 : left->id > right->id;
-}
-
-/* All that was given to this slot and not answered, by id. */
-static size_t give_open_list(const struct keeper_worker *adopter, struct give_open *open)
-{
-	struct store *store = adopter->keeper->store;
-	uint32_t left = store_given_to(store, adopter->slot);
-	size_t n = 0;
-
-	for (uint32_t slot = 0; slot < SHM_SLOTS && n < left; slot++) {
-		for (uint32_t at = 0; at < store_used(store, slot) && n < left; at++) {
-			const struct store_entry *entry = store_get(store, slot, at);
-
-			if (entry != NULL && entry->state == ENTRY_GIVEN &&
-				entry->to == adopter->slot)
-				open[n++] = (struct give_open){ entry->id, slot, at };
-		}
-	}
-	qsort(open, n, sizeof(*open), give_compare);
-	return n;
-}
-
-/* It had made the relay its own, and only not said so. */
-static void give_find_adopted(
-	struct keeper_worker *adopter, const struct give_open *open, size_t nopen)
-{
-	struct keeper *keeper = adopter->keeper;
-	uint32_t records = shm_slot(keeper->shm, adopter->slot)->records;
-
-	if (records > shm_records(keeper->shm))
-		records = shm_records(keeper->shm);
-	for (uint32_t i = 0; i < records; i++) {
-		const struct relay_record *record = shm_record(keeper->shm, adopter->slot, i);
-		const struct give_open key = { .id = record->id };
-		const struct give_open *found;
-
-		if (key.id == 0 || atomic_load(&record->sequence) % 2 == 1)
-			continue;
-		found = bsearch(&key, open, nopen, sizeof(*open), give_compare);
-		if (found != NULL && store_get(keeper->store, found->slot, found->record) != NULL)
-			give_moved(keeper->workers[found->slot], found->record, adopter, i);
-	}
-}
-
-void give_settle(struct keeper_worker *adopter)
-{
-	struct store *store = adopter->keeper->store;
-	struct give_open open[KEEPER_GIVEN_MAX];
-	size_t n;
-
-	if (store_given_to(store, adopter->slot) == 0)
-		return;
-	MUST(store_given_to(store, adopter->slot) <= KEEPER_GIVEN_MAX);
-	n = give_open_list(adopter, open);
-	give_find_adopted(adopter, open, n);
-	for (size_t i = 0; i < n; i++) {
-		const struct store_entry *entry = store_get(store, open[i].slot, open[i].record);
-
-		if (entry != NULL && entry->state == ENTRY_GIVEN && entry->to == adopter->slot)
-			store_let_go(store, open[i].slot, open[i].record);
-	}
-	give_soon(adopter->keeper);
-}
-
-static void give_let_all_go(struct keeper_worker *dead)
-{
-	struct store *store = dead->keeper->store;
-	uint32_t used = store_used(store, dead->slot);
-
-	for (uint32_t at = 0; at < used; at++) {
-		const struct store_entry *entry = store_get(store, dead->slot, at);
-
-		if (entry != NULL && entry->state == ENTRY_KEPT)
-			store_let_go(store, dead->slot, at);
-	}
-}
-
-void give_dead(struct keeper *keeper, uint32_t slot)
-{
-	struct keeper_worker *dead;
-
-	if (slot >= SHM_SLOTS) {
-		log_errorx("slot %" PRIu32 " is none, nothing to give", slot);
-		return;
-	}
-	dead = lines_worker(keeper, slot);
-	if (!dead->dead)
-		dead->moved = dead->lost = 0;
-	dead->dead = true;
-	if (dead->frozen_fd >= 0)
-		return; /* what it said last is read when a successor has the line, or we again */
-	lines_finish(dead);
-	give_settle(dead);
-	give_let_all_go(dead);
-	give_soon(keeper);
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
-#include "master/keeper_own.h"
+#include "master/keeper_parts.h"
 
 /* ------------------------------------------------------------------ answers */
 
@@ -150,9 +150,12 @@ static void lines_deposit_one(
 	const int both[2] = { fds[0], deposit_fds(deposit) == 2 ? fds[1] : -1 };
 	bool moving = (deposit->flags & MSG_DEPOSIT_MOVING) != 0;
 
-	if ((entry != NULL && entry->state == ENTRY_GIVEN) ||
-		(!lines_may_keep(keeper, both) && !moving) ||
-		lines_highest(both) >= keeper->fds_max ||
+	if (entry != NULL && entry->state == ENTRY_GIVEN) {
+		log_warnx("slot %" PRIu32 ": a deposit of what is under way", worker->slot);
+		lines_answer(worker, K2W_REFUSED, deposit->record, deposit->id);
+		return;
+	}
+	if ((!lines_may_keep(keeper, both) && !moving) || lines_highest(both) >= keeper->fds_max ||
 		store_put(keeper->store, worker->slot, deposit->record, deposit->id, both) < 0) {
 		lines_refused(worker, deposit->record, deposit->id);
 		return;
@@ -371,7 +374,7 @@ void lines_release(struct keeper_worker *worker)
 	if (worker->frozen_fd >= 0)
 		close(worker->frozen_fd);
 	worker->frozen_fd = -1;
-	give_settle(worker);
+	dead_settle(worker);
 	store_release(worker->keeper->store, worker->slot);
 	for (size_t i = 0; i < worker->npipes; i++)
 		pipe_close(&worker->pipes[i]);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
-#include "master/keeper_own.h"
+#include "master/keeper_parts.h"
 #include "master/takeover.h"
 
 #define SESSION_HELLO_MS 5000 /* to say hello, and to read all that is told */

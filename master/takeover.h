@@ -19,6 +19,7 @@
 
 #include "common/messages.h"
 #include "common/must.h"
+#include "common/sockaddr.h"
 
 struct channel;
 struct shm;
@@ -36,7 +37,8 @@ struct shm;
 
 struct takeover_listener {
 	struct msg_kept_listener what;
-	int fd; /* owned; a listening stream socket */
+	int fd; /* owned; a listening stream socket, bound to addr */
+	struct sockaddr_any addr;
 };
 
 struct takeover_child {
@@ -75,27 +77,5 @@ void takeover_free(struct takeover *takeover); /* idempotent */
 /* On the channel that was made of takeover.fd: CHANNEL_MASTER, in the loop, where K2M_YOURS comes within
  * TAKEOVER_TAKE_MS; K2M_NO, or its end, instead: it is not ours. */
 void takeover_take(struct channel *keeper);
-
-/* ---- the socket's file */
-
-struct takeover_socket {
-	char path[108];
-	int fd;           /* owned; listening, non-blocking; -1 */
-	int directory_fd; /* owned; -1 */
-	dev_t dev;
-	ino_t ino;
-};
-
-/* Bind and listen at path, whose directory is there, for root and uid alone from the first instant on. A file that nobody
- * listens on is replaced. Returns -1, why_r then says it in one line. */
-MUST_USE int takeover_listen(const char *path, uid_t uid, struct takeover_socket *socket_r,
-	char *why_r, size_t why_bytes);
-
-/* The same of what an earlier master made: takes fd over, also on failure. */
-MUST_USE int takeover_socket_take(
-	const char *path, int fd, struct takeover_socket *socket_r, char *why_r, size_t why_bytes);
-
-/* Closes our copy; remove: and the file, when it is still this one: no next master shall come. Idempotent. */
-void takeover_socket_close(struct takeover_socket *ours, bool remove);
 
 #endif

@@ -28,7 +28,7 @@ struct worker {
 	struct event heartbeat;
 	struct event drain_over;
 	struct event term;
-	bool draining;
+	bool draining; /* or leaving: no listeners, it ends with its last relay */
 	bool stop;
 };
 
@@ -61,20 +61,28 @@ static void on_drain_over(evutil_socket_t fd, short what, void *arg)
 	worker->stop = true;
 }
 
-static void worker_drain(struct worker *worker, uint32_t drain_ms)
+/* Accepts no more and ends with its last relay, or in drain_ms. leave: others take what they can. */
+static void worker_end(struct worker *worker, uint32_t drain_ms, bool leave)
 {
 	struct timeval tv = { drain_ms / 1000, (suseconds_t)(drain_ms % 1000) * 1000 };
 
 	if (!worker->draining) {
 		listeners_drain(worker->listeners);
-		log_info("draining %u relays", relays_active(worker->relays));
+		log_info("%s %u relays", leave ? "leaving with" : "draining",
+			relays_active(worker->relays));
 	}
 	worker->draining = true;
+	relays_leave(worker->relays, leave);
 	atomic_store_explicit(&worker->slot->state, SLOT_DRAINING, memory_order_relaxed);
 	if (drain_ms == CONF_FOREVER)
 		event_del(&worker->drain_over);
 	else
 		event_add(&worker->drain_over, &tv);
+}
+
+static void worker_drain(struct worker *worker, uint32_t drain_ms)
+{
+	worker_end(worker, drain_ms, false);
 }
 
 /* For an orphan, or one worker alone; the master says it by a message. */
@@ -128,8 +136,21 @@ static void worker_release(struct worker *worker, const struct message *message)
 		.payload_bytes = count * sizeof(*listeners),
 	};
 
-	for (size_t i = 0; i < count; i++)
-		(void)listeners_release(worker->listeners, listeners[i].id);
+	for (size_t i = 0; i < count; i++) {
+		if (listeners[i].flags & MSG_LISTENER_LAST)
+			listeners_empty(worker->listeners, listeners[i].id);
+		else
+			(void)listeners_release(worker->listeners, listeners[i].id);
+	}
+	worker_send(worker, &answer);
+}
+
+static void worker_keeper(struct worker *worker, struct message *message)
+{
+	struct message answer = { .type = W2M_KEEPER };
+
+	relays_keeper(worker->relays, message->fds[0]);
+	message->fds[0] = -1;
 	worker_send(worker, &answer);
 }
 
@@ -137,12 +158,27 @@ static void on_message(struct channel *channel, struct message *message, void *a
 {
 	struct worker *worker = arg;
 	const struct msg_stop *stop;
+	const struct msg_shed *shed;
 
 	(void)channel;
 	switch (message->type) {
 	case M2C_STOP:
 		stop = message_payload(message, M2C_STOP, NULL);
 		worker_drain(worker, stop->drain_ms);
+		break;
+	case M2W_LEAVE:
+		stop = message_payload(message, M2W_LEAVE, NULL);
+		worker_end(worker, stop->drain_ms, true);
+		break;
+	case M2W_SHED:
+		shed = message_payload(message, M2W_SHED, NULL);
+		relays_shed(worker->relays, shed->count);
+		break;
+	case M2W_KEEPER:
+		worker_keeper(worker, message);
+		break;
+	case M2W_SETTLE:
+		relays_settle(worker->relays);
 		break;
 	case M2W_LISTENERS:
 		worker_take_listeners(worker, message);

@@ -12,7 +12,7 @@
  *   reset BYTES              send that many, wait until they arrived, reset
  *   watch [BYTES] [fin]      send that many, then its own end when `fin`, print how the peer ended, and how
  *                            long after the start of the connect: "eof BYTES MS" or "reset BYTES MS"
- *   rate N SECONDS           N requests a second, each on a connection of its own (client_many.c)
+ *   rate N SECONDS           N requests a second, each on a connection of its own, or until TERM (client_many.c)
  *   hold N SECONDS           N connections kept for so long, or until TERM (client_many.c)
  *   drip N SECONDS           the same, with a byte a second on each
  *

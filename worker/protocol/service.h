@@ -13,17 +13,16 @@
 #include "common/record.h"
 #include "conf/conf.h"
 
-/* Lies in relay_record.protocol; zero at the beginning. unit_bytes and sent_bytes are the relay's own,
- * the others the service's. */
+/* Lies in relay_record.protocol; zero at the beginning. body_left and flags are the service's, the others the
+ * relay's own. */
 struct service_state {
 	uint32_t unit_bytes; /* input that the answer under way stands for; 0: none is under way */
 	uint32_t sent_bytes; /* of that answer */
 	uint64_t body_left;  /* http: of a request's body, still to be dropped */
 	uint32_t flags;
-	uint32_t unused;
+	uint16_t finish;  /* the last answer was sent: a FIN follows */
+	uint16_t service; /* enum conf_service */
 };
-
-_Static_assert(sizeof(struct service_state) <= RECORD_PROTOCOL_BYTES, "fits the record");
 
 struct service_input {
 	const struct conf_frontend *frontend;

@@ -127,6 +127,27 @@ bool admit_client(struct relays *relays, const struct conf_frontend *frontend,
 	return admit_refuse(relays, frontend, client, REFUSED_SOURCE_RATE);
 }
 
+void admit_adopt(struct relays *relays, const struct conf_frontend *frontend)
+{
+	const struct shm_count_id id = { SHM_COUNT_FRONTEND, frontend->place };
+
+	shm_active_add(relays->shm, relays->slot_number, &daemon_count, 1);
+	shm_active_add(relays->shm, relays->slot_number, &id, 1);
+}
+
+uint64_t admit_adopt_source(struct relays *relays, const struct relay_record *record)
+{
+	struct source_ask ask = { 0, 0, 0, clock_coarse_ms() };
+	size_t len = record->client_family == AF_INET6 ? 16 : 4;
+
+	if ((record->flags & RECORD_SOURCE_COUNTED) == 0)
+		return 0;
+	ask.key = sources_key(record->frontend, record->client_addr, len);
+	if (sources_enter(&shm_shared(relays->shm)->sources, &ask) != SOURCE_COUNTED)
+		return 0;
+	return ask.key;
+}
+
 void admit_leave(struct relays *relays, uint64_t key)
 {
 	if (key != 0)

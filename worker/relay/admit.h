@@ -14,6 +14,7 @@
 #include "common/sockaddr.h"
 
 struct conf_frontend;
+struct relay_record;
 struct relays;
 
 /* Takes a place for one more of the frontend's. False: not now. */
@@ -24,6 +25,11 @@ void admit_return(struct relays *relays, const struct conf_frontend *frontend);
 
 /* Gives it back when the relay ends. */
 void admit_release(struct relays *relays, const struct conf_frontend *frontend);
+
+/* One that another worker let in is counted here from now on, whatever the limits say. Its source, too: returns what
+ * admit_leave takes. */
+void admit_adopt(struct relays *relays, const struct conf_frontend *frontend);
+uint64_t admit_adopt_source(struct relays *relays, const struct relay_record *record);
 
 /* Whether this client is let in. *key_r is what admit_leave takes when its relay ends, 0 for nothing. */
 MUST_USE bool admit_client(struct relays *relays, const struct conf_frontend *frontend,

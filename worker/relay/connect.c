@@ -16,6 +16,7 @@
 #include "worker/balance/passive.h"
 #include "worker/balance/retry.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/keep.h"
 #include "worker/relay/queue.h"
 
 /* How often a server that became full between the choice and the reservation is chosen anew, before queueing. */
@@ -152,6 +153,7 @@ static void connect_done(struct relay *relay)
 	relay->server.flags |= STREAM_WRITABLE;
 	relay_touch(relay);
 	relay_set_state(relay, RELAY_RELAYING);
+	keep_begin(relay);
 	relay_turn(relay);
 }
 

@@ -10,6 +10,7 @@
 #include "common/child.h"
 #include "common/log.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/keep.h"
 
 static const struct timeval watch_time = { 0, 100000 };
 
@@ -34,7 +35,8 @@ static void down_close(struct relays *relays, const struct conf_backend *backend
 		struct relay *relay = &relays->slab[i];
 
 		if (relay->magic == RELAY_MAGIC && relay->backend == backend &&
-			relay_state(relay) == RELAY_RELAYING && down_is_down(relay))
+			relay_state(relay) == RELAY_RELAYING && relay->keeping != KEEPING_LET_GO &&
+			down_is_down(relay))
 			relay_close(relay, CLOSE_SERVER_DOWN);
 	}
 }

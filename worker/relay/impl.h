@@ -35,18 +35,19 @@ struct relay {
 	const struct conf_backend *backend; /* NULL for a service */
 	const struct conf_server *chosen;   /* NULL before one is chosen */
 	const struct service *service;      /* NULL for a relay with a backend */
-	TAILQ_ENTRY(relay) waiting;         /* in its backend's queue */
-	uint64_t queued_us;                 /* since when it waits there */
-	uint64_t source_key;                /* admit_client's; 0: not counted */
-	uint64_t since_ms;                  /* of the connect, or of lingering */
-	uint64_t connect_us;                /* when the connect began */
-	uint32_t tried[BALANCE_TRIED_MAX];  /* servers whose connect failed */
+	TAILQ_ENTRY(relay) waiting;        /* in its backend's queue; later one of keep.h's lists */
+	uint64_t queued_us;                /* since when it waits there */
+	uint64_t source_key;               /* admit_client's; 0: not counted */
+	uint64_t since_ms;                 /* of the connect, or of lingering */
+	uint64_t begun_ms;                 /* when it began to relay; 0: long ago */
+	uint64_t connect_us;               /* when the connect began */
+	uint32_t tried[BALANCE_TRIED_MAX]; /* servers whose connect failed */
 	uint16_t local_port;
 	uint16_t server_port; /* of the address that is tried */
 	uint8_t ntried;
 	uint8_t addrs_tried; /* of the chosen server */
 	bool queued;         /* on the run queue */
-	uint8_t why;         /* enum close_reason, while lingering */
+	uint8_t keeping;     /* enum keeping */
 };
 
 TAILQ_HEAD(relay_list, relay);
@@ -63,6 +64,8 @@ struct relays {
 	char *answer; /* what a service answers with; SERVE_ANSWER_BYTES */
 	struct balancer **balancers;
 	struct queues *queues;
+	struct keep *keep;
+	struct places *places;
 	struct down_watch *down_watch; /* NULL: no backend wants it */
 	struct sink *access_log;       /* borrowed; NULL when off */
 	struct relay *slab;
@@ -97,8 +100,19 @@ struct relay *relay_take(struct relays *relays);
 void relay_queue(struct relay *relay);
 void relay_unqueue(struct relay *relay);
 
-/* The one end of every relay: both sides are closed, it is counted and logged. */
+/* All but what relay_take set is as at the beginning. */
+void relay_clear(struct relay *relay);
+
+/* Its memory goes back; its record is nobody's. */
+void relay_give(struct relay *relay);
+
+/* What it counted for is given back: active here and there, its source. */
+void relay_uncount(struct relay *relay);
+
+/* The one end of every relay: both sides are closed, it is counted and logged. relay_finish is its second half, for
+ * one whose worker died in between: the record says RELAY_CLOSING, why, and which sides end by a reset. */
 void relay_close(struct relay *relay, enum close_reason why);
+void relay_finish(struct relay *relay);
 
 /* Ends by a reset of side: what is queued there is delivered first, for as long as its fin timeout. */
 void relay_reset_to(struct relay *relay, struct stream *side, enum close_reason why);
@@ -124,6 +138,18 @@ void relay_connect_timeout(struct relay *relay);
 void relay_turn(struct relay *relay);
 void relay_serve(struct relay *relay);
 void relay_linger(struct relay *relay);
+
+/* Goes on with one that was adopted, in whatever state its worker left it. */
+void relay_resume(struct relay *relay);
+
+/* serve.c: what lies in a service's record when its worker died at any instant is brought in line with what the kernel
+ * says was consumed and sent, ever. Returns NULL, or why that cannot be (static). And: not in the middle of an answer that
+ * another configuration could give differently; the end, for the counts. */
+MUST_USE const char *serve_restore(struct relay_record *record, uint64_t consumed, uint64_t sent);
+bool serve_can_move(const struct relay *relay);
+enum conf_service serve_which(const struct relay_record *record);
+void serve_begin(struct relay *relay);
+void serve_end(struct relay *relay);
 
 /* timeout.c: set the relay's timer for its state; look at it when it fires. */
 void relay_timer_set(struct relay *relay);

@@ -289,18 +289,40 @@ static void listener_close(struct listener *listener)
 	free(listener);
 }
 
-bool listeners_release(struct listeners *listeners, uint32_t id)
+static struct listener *listeners_find(struct listeners *listeners, uint32_t id)
 {
 	struct listener *listener;
 
 	for (listener = LIST_FIRST(&listeners->all); listener != NULL;
 		listener = LIST_NEXT(listener, link)) {
-		if (listener->id == id) {
-			listener_close(listener);
-			return true;
-		}
+		if (listener->id == id)
+			break;
 	}
-	return false;
+	return listener;
+}
+
+bool listeners_release(struct listeners *listeners, uint32_t id)
+{
+	struct listener *listener = listeners_find(listeners, id);
+
+	if (listener != NULL)
+		listener_close(listener);
+	return listener != NULL;
+}
+
+static void listener_empty(struct listener *listener)
+{
+	while (relays_have_room(listener->listeners->relays) && listener_accept(listener))
+		continue;
+	listener_close(listener);
+}
+
+void listeners_empty(struct listeners *listeners, uint32_t id)
+{
+	struct listener *listener = listeners_find(listeners, id);
+
+	if (listener != NULL)
+		listener_empty(listener);
 }
 
 void listeners_drain(struct listeners *listeners)
@@ -310,9 +332,7 @@ void listeners_drain(struct listeners *listeners)
 
 	for (listener = LIST_FIRST(&listeners->all); listener != NULL; listener = next) {
 		next = LIST_NEXT(listener, link);
-		while (relays_have_room(listeners->relays) && listener_accept(listener))
-			continue;
-		listener_close(listener);
+		listener_empty(listener);
 	}
 }
 

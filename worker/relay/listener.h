@@ -26,7 +26,8 @@ MUST_USE int listeners_add(
  * not ours (any more). */
 bool listeners_release(struct listeners *listeners, uint32_t id);
 
-/* For good: accept what waits, then close. */
+/* For good: accept what waits, then close. This one, or all. */
+void listeners_empty(struct listeners *listeners, uint32_t id);
 void listeners_drain(struct listeners *listeners);
 
 unsigned listeners_count(const struct listeners *listeners);

@@ -63,9 +63,23 @@ static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *t
 
 static void pump_give_pipe(struct pump *pump, const struct pump_tools *tools)
 {
-	if (pump->pipe != NULL)
-		pipes_give(tools->pipes, pump->pipe);
+	if (pump->pipe == NULL)
+		return;
+	if (pump->number != NULL)
+		*pump->number = 0;
+	pipes_give(tools->pipes, pump->pipe);
 	pump->pipe = NULL;
+}
+
+/* The record says which pipe before the first byte is in it. */
+static bool pump_take_pipe(struct pump *pump, const struct pump_tools *tools)
+{
+	pump->pipe = pipes_take(tools->pipes);
+	if (pump->pipe == NULL)
+		return false;
+	if (pump->number != NULL)
+		*pump->number = (uint16_t)(pump->pipe->number + 1);
+	return true;
 }
 
 static void pump_interactive(struct pump *pump)
@@ -84,9 +98,7 @@ static bool pump_fill(struct pump *pump, struct stream *from, const struct pump_
 	*result_r = PUMP_BLOCKED;
 	if ((from->flags & STREAM_READABLE) == 0)
 		return false;
-	if (pump->pipe == NULL)
-		pump->pipe = pipes_take(tools->pipes);
-	if (pump->pipe == NULL) {
+	if (pump->pipe == NULL && !pump_take_pipe(pump, tools)) {
 		pump_interactive(pump);
 		*result_r = PUMP_BUDGET;
 		return false;
@@ -161,6 +173,19 @@ enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream 
 	if (*in_pipe == 0)
 		pump_give_pipe(pump, tools);
 	return result;
+}
+
+void pump_resume(struct pump *pump, struct pipe *pipe)
+{
+	pump->pipe = pipe;
+	pump->mode = PUMP_SPLICE;
+}
+
+void pump_leave(struct pump *pump, const struct pump_tools *tools)
+{
+	if (pump->pipe != NULL)
+		pipes_leave(tools->pipes, pump->pipe);
+	pump->pipe = NULL;
 }
 
 void pump_end(struct pump *pump, const struct pump_tools *tools)

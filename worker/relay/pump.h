@@ -24,6 +24,8 @@ enum pump_mode { PUMP_COPY, PUMP_SPLICE };
 /* What a direction remembers between its turns. Zero at the beginning. */
 struct pump {
 	struct pipe *pipe; /* borrowed; NULL unless bytes lie in it */
+	uint16_t *
+		number; /* in the relay's record, kept to the pipe's number + 1 or 0; NULL: nowhere */
 	uint32_t
 		peek_bytes; /* how much to look at: what the writer takes; 0 before the first turn */
 	uint8_t mode;       /* enum pump_mode */
@@ -50,6 +52,12 @@ struct pump_tools {
  * to what lies in the pipe: both lie in the relay's record. */
 enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream *to,
 	const struct pump_tools *tools, uint64_t *moved, uint32_t *in_pipe);
+
+/* A direction taken over from another worker, with bytes in this pipe. */
+void pump_resume(struct pump *pump, struct pipe *pipe);
+
+/* Another worker goes on with it, and with its pipe. */
+void pump_leave(struct pump *pump, const struct pump_tools *tools);
 
 /* Gives the pipe back when the relay ends. */
 void pump_end(struct pump *pump, const struct pump_tools *tools);

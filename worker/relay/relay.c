@@ -16,6 +16,7 @@
 #include "worker/relay/access_log.h"
 #include "worker/relay/admit.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/keep.h"
 #include "worker/relay/queue.h"
 
 #define CONNECT_FRESH_MS    100
@@ -60,19 +61,22 @@ void relay_log_debug(const struct relay *relay, const char *format, ...)
 		"#%llx %s: %s", (unsigned long long)relay->record->id, relay->frontend->name, text);
 }
 
-static void relay_clear(struct relay *relay)
+void relay_clear(struct relay *relay)
 {
 	relay->magic = RELAY_MAGIC;
 	relay->client.fd = relay->server.fd = -1;
 	relay->client.flags = relay->server.flags = 0;
 	memset(&relay->up, 0, sizeof(relay->up));
 	memset(&relay->down, 0, sizeof(relay->down));
+	relay->up.number = &relay->record->up_pipe;
+	relay->down.number = &relay->record->down_pipe;
 	relay->timer.bucket = 0;
 	relay->backend = NULL;
 	relay->chosen = NULL;
 	relay->service = NULL;
 	relay->ntried = 0;
 	relay->queued = false;
+	relay->keeping = KEEPING_NOT;
 }
 
 void relay_count_server(struct relay *relay, int delta)
@@ -117,7 +121,9 @@ static void relay_write_record(struct relay *relay, const struct sockaddr_any *c
 static void relay_start(struct relay *relay)
 {
 	if (relay->service != NULL) {
+		serve_begin(relay);
 		relay_set_state(relay, RELAY_SERVING);
+		keep_begin(relay);
 		relay_serve(relay);
 		return;
 	}
@@ -200,21 +206,27 @@ void relay_touch(struct relay *relay)
 }
 
 /* A side whose data did not all arrive must not look as if it had ended well. */
-static void relay_close_streams(struct relay *relay, enum close_reason why)
+static uint8_t relay_aborts(const struct relay *relay, enum close_reason why)
 {
-	bool reset =
-		why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET || why == CLOSE_SERVER_DOWN;
-	bool up_cut = why != CLOSE_NORMAL && (relay->client.flags & STREAM_READABLE);
-	bool down_cut = why != CLOSE_NORMAL && (relay->server.flags & STREAM_READABLE);
+	uint8_t aborts = 0;
 
-	if (reset || (up_cut && relay->chosen != NULL))
-		stream_abort(&relay->server);
+	if (why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET || why == CLOSE_SERVER_DOWN)
+		return RECORD_CLIENT | RECORD_SERVER;
+	if (why == CLOSE_NORMAL)
+		return 0;
+	if ((relay->client.flags & STREAM_READABLE) && relay->chosen != NULL)
+		aborts |= RECORD_SERVER;
+	if (relay->server.flags & STREAM_READABLE)
+		aborts |= RECORD_CLIENT;
+	return aborts;
+}
+
+static void relay_close_stream(struct stream *stream, bool aborts)
+{
+	if (aborts)
+		stream_abort(stream);
 	else
-		stream_close(&relay->server);
-	if (reset || down_cut)
-		stream_abort(&relay->client);
-	else
-		stream_close(&relay->client);
+		stream_close(stream);
 }
 
 static void relay_count_failed(struct relay *relay, enum close_reason why)
@@ -228,34 +240,57 @@ static void relay_count_failed(struct relay *relay, enum close_reason why)
 		shm_count(&counters->failed, 1);
 }
 
-void relay_close(struct relay *relay, enum close_reason why)
+void relay_uncount(struct relay *relay)
 {
 	struct relays *relays = relay->relays;
 
-	MUST(relay->magic == RELAY_MAGIC);
-	if (relay_state(relay) == RELAY_CLOSING)
-		return;
-	if (relays->access_log != NULL)
-		access_log_relay(relay, why);
-	relay_log_debug(relay, "%s", close_reason_text(why));
-	relay_close_streams(relay, why);
-	pump_end(&relay->up, &relays->tools);
-	pump_end(&relay->down, &relays->tools);
-	if (relay_state(relay) == RELAY_QUEUED)
-		queue_leave(relay);
 	if (relay->chosen != NULL) {
 		relay_count_server(relay, -1);
 		queue_look(relays, relay->backend);
 	}
-	relay_count_failed(relay, why);
 	relays->active--;
 	if (relay->backend != NULL)
 		shm_count(&relays->slot->backends[relay->backend->place].active, UINT64_MAX);
 	admit_leave(relays, relay->source_key);
 	admit_release(relays, relay->frontend);
+}
+
+void relay_close(struct relay *relay, enum close_reason why)
+{
+	struct relay_record *record = relay->record;
+
+	MUST(relay->magic == RELAY_MAGIC && relay->keeping != KEEPING_LET_GO);
+	if (relay_state(relay) == RELAY_CLOSING)
+		return;
+	if (relay->service != NULL)
+		serve_end(relay);
+	if (relay_state(relay) == RELAY_QUEUED)
+		queue_leave(relay);
+	record->aborts = relay_aborts(relay, why);
+	record->why = (uint8_t)why;
+	record_order();
+	record->state = RELAY_CLOSING;
+	record_order();
+	relay_finish(relay);
+}
+
+void relay_finish(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	enum close_reason why = (enum close_reason)relay->record->why;
+
+	if (relays->access_log != NULL)
+		access_log_relay(relay, why);
+	relay_log_debug(relay, "%s", close_reason_text(why));
+	relay_close_stream(&relay->server, (relay->record->aborts & RECORD_SERVER) != 0);
+	relay_close_stream(&relay->client, (relay->record->aborts & RECORD_CLIENT) != 0);
+	pump_end(&relay->up, &relays->tools);
+	pump_end(&relay->down, &relays->tools);
+	relay_uncount(relay);
+	relay_count_failed(relay, why);
+	keep_end(relay);
 	wheel_del(relays->wheel, &relay->timer);
 	relay_unqueue(relay);
-	relay->record->state = RELAY_CLOSING;
 	TAILQ_INSERT_TAIL(&relays->ended, relay, link);
 }
 

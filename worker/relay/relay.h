@@ -49,7 +49,18 @@ uint32_t relays_active(const struct relays *relays);
  * ended ones back, writes the access log. True: some still have work, do not sleep. */
 MUST_USE bool relays_turn_end(struct relays *relays);
 
-/* Ends all of them now. */
+/* The keeper is another process now: its line, taken over; what the old one still said is heard first. Nothing moves
+ * until relays_settle: every other worker has the new line too. */
+void relays_keeper(struct relays *relays, int fd);
+void relays_settle(struct relays *relays);
+
+/* Let go of every relay that can move, and of those that cannot yet as soon as they can; no more of that with false. */
+void relays_leave(struct relays *relays, bool leave);
+
+/* Let go of so many more. */
+void relays_shed(struct relays *relays, uint32_t count);
+
+/* Ends all of them now, but those that were let go of. */
 void relays_close_all(struct relays *relays, enum close_reason why);
 
 #endif

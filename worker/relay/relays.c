@@ -8,12 +8,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/channel.h"
 #include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/sink.h"
 #include "worker/relay/down.h"
 #include "worker/relay/impl.h"
+#include "worker/relay/keep.h"
+#include "worker/relay/places.h"
 #include "worker/relay/queue.h"
 
 /* Next to the relays' own: channel, epoll, log, clock, a few of the C library's. */
@@ -51,8 +54,11 @@ static unsigned relays_most_pipes(void)
 void relays_reserve_fds(struct relays *relays, unsigned fds)
 {
 	unsigned limit = relays_fd_limit();
+	unsigned adopted = limit / 8 < CHANNEL_FDS_MAX ? limit / 8 : CHANNEL_FDS_MAX;
 	unsigned reserved = fds + RELAYS_RESERVED_FDS + 2 * relays_most_pipes();
 
+	if (relays->child->keeper_fd >= 0)
+		reserved += adopted; /* those of one message, before they are anyone's */
 	relays->most = limit > reserved + 2 ? (limit - reserved) / 2 : 1;
 	if (relays->most > relays->slab_size)
 		relays->most = relays->slab_size;
@@ -117,6 +123,8 @@ struct relays *relays_new(struct event_base *base, const struct child *child)
 	relays_make_balancers(relays);
 	relays->queues = queues_new(relays);
 	relays->down_watch = down_watch_new(relays);
+	relays->places = places_new(relays->conf);
+	relays->keep = keep_new(relays);
 	relays_reserve_fds(relays, 0);
 	return relays;
 }
@@ -128,6 +136,8 @@ void relays_free(struct relays *relays)
 	free(relays->balancers);
 	queues_free(relays->queues);
 	down_watch_free(relays->down_watch);
+	keep_free(relays->keep);
+	places_free(relays->places);
 	wheel_free(relays->wheel);
 	pipes_free(relays->tools.pipes);
 	munmap(relays->tools.scratch, PUMP_SCRATCH_BYTES);
@@ -200,31 +210,45 @@ static void relays_run_queued(struct relays *relays)
 	}
 }
 
+void relay_give(struct relay *relay)
+{
+	record_change_begin(relay->record);
+	relay->record->id = 0;
+	relay->record->state = RELAY_FREE;
+	record_change_end(relay->record);
+	relay->magic = 0;
+	TAILQ_INSERT_HEAD(&relay->relays->free, relay, link);
+}
+
+/* The keeper is told first: who finds its record gone must find nothing there. */
 static void relays_free_ended(struct relays *relays)
 {
 	struct relay *relay;
+	struct relay *next;
 
-	while ((relay = TAILQ_FIRST(&relays->ended)) != NULL) {
+	keep_forget(relays->keep, &relays->ended);
+	for (relay = TAILQ_FIRST(&relays->ended); relay != NULL; relay = next) {
+		next = TAILQ_NEXT(relay, link);
+		if (relay->keeping == KEEPING_KEPT)
+			continue; /* not told yet */
 		TAILQ_REMOVE(&relays->ended, relay, link);
-		record_change_begin(relay->record);
-		relay->record->id = 0;
-		relay->record->state = RELAY_FREE;
-		record_change_end(relay->record);
-		relay->magic = 0;
-		TAILQ_INSERT_HEAD(&relays->free, relay, link);
+		relay_give(relay);
 	}
 }
 
 bool relays_turn_end(struct relays *relays)
 {
+	bool busy;
+
 	relays_run_queued(relays);
 	queues_turn(relays->queues);
+	busy = keep_turn(relays->keep);
 	relays_free_ended(relays);
 	if (relays->access_log != NULL)
 		sink_flush(relays->access_log);
 	if (relays->on_room != NULL && relays_have_room(relays))
 		relays->on_room(relays->on_room_arg);
-	return !TAILQ_EMPTY(&relays->run);
+	return busy || !TAILQ_EMPTY(&relays->run);
 }
 
 void relays_close_all(struct relays *relays, enum close_reason why)
@@ -232,7 +256,7 @@ void relays_close_all(struct relays *relays, enum close_reason why)
 	for (uint32_t i = 0; i < relays->slab_used; i++) {
 		struct relay *relay = &relays->slab[i];
 
-		if (relay->magic == RELAY_MAGIC)
+		if (relay->magic == RELAY_MAGIC && relay->keeping != KEEPING_LET_GO)
 			relay_close(relay, why);
 	}
 	relays_free_ended(relays);

@@ -1,13 +1,29 @@
 /* A relay without a server side: a built-in service answers. The request stays in the receive queue until
  * the whole answer was sent, however slowly the client reads.
+ *
+ * The record is true at any instant, for who adopts it after a SIGKILL. bytes_in and bytes_out are those at the beginning
+ * of the answer under way: what the kernel consumed beyond is nothing or all of its input, what it was given beyond is
+ * how much of the answer went out. `next` is complete before the input is dropped.
  */
 #include "worker/relay/impl.h"
 
 #define SERVE_BUDGET 16 /* answers a turn */
 
+struct serve_states {
+	struct service_state now;
+	struct service_state next; /* once the input of the answer under way was dropped */
+};
+
+_Static_assert(sizeof(struct serve_states) <= RECORD_PROTOCOL_BYTES, "fits the record");
+
+static struct serve_states *serve_states(struct relay_record *record)
+{
+	return (struct serve_states *)(void *)record->protocol;
+}
+
 static struct service_state *serve_state(struct relay *relay)
 {
-	return (struct service_state *)(void *)relay->record->protocol;
+	return &serve_states(relay->record)->now;
 }
 
 static void serve_count(struct relay *relay, uint64_t in, uint64_t out)
@@ -15,11 +31,27 @@ static void serve_count(struct relay *relay, uint64_t in, uint64_t out)
 	struct shm_frontend_counters *counters =
 		&relay->relays->slot->frontends[relay->frontend->place];
 
-	relay->record->bytes_in += in;
-	relay->record->bytes_out += out;
 	shm_count(&counters->bytes_in, in);
 	shm_count(&counters->bytes_out, out);
 	relay_touch(relay);
+}
+
+/* The answer is out and its input dropped: the next state is the one. */
+static void serve_commit(struct relay_record *record)
+{
+	struct serve_states *states = serve_states(record);
+	uint32_t in = states->now.unit_bytes;
+	uint32_t out = states->now.sent_bytes;
+
+	states->now.body_left = states->next.body_left;
+	states->now.flags = states->next.flags;
+	states->now.finish = states->next.finish;
+	record_order();
+	states->now.unit_bytes = 0;
+	record_order();
+	states->now.sent_bytes = 0;
+	record->bytes_in += in;
+	record->bytes_out += out;
 }
 
 /* A FIN goes out; what the client still says is read away, so that no reset overtakes the answer. */
@@ -62,6 +94,7 @@ static bool serve_send(struct relay *relay, const struct service_output *out)
 static bool serve_answer(struct relay *relay, const struct service_input *in)
 {
 	struct service_state *state = serve_state(relay);
+	struct service_state *next = &serve_states(relay->record)->next;
 	struct service_output out = { .bytes = relay->relays->answer, .max = PUMP_SCRATCH_BYTES };
 
 	relay->service->answer(state, in, &out);
@@ -79,13 +112,15 @@ static bool serve_answer(struct relay *relay, const struct service_input *in)
 	if (!serve_send(relay, &out))
 		return false;
 	/* Before the drop, which on a Unix socket uses the same memory. */
+	*next = *state;
 	if (relay->service->answered != NULL)
-		relay->service->answered(state, in);
+		relay->service->answered(next, in);
+	next->finish = out.close;
 	stream_drop(&relay->client, relay->relays->tools.scratch, out.consumed);
+	serve_commit(relay->record);
 	serve_count(relay, out.consumed, 0);
 	if (out.consumed < in->len)
 		relay->client.flags |= STREAM_READABLE; /* and no edge tells of it */
-	state->unit_bytes = state->sent_bytes = 0;
 	if (out.close)
 		serve_finish(relay);
 	return true;
@@ -127,9 +162,60 @@ static bool serve_step(struct relay *relay)
 
 void relay_serve(struct relay *relay)
 {
+	if (serve_state(relay)->finish && relay->record->down_flow != FLOW_DONE)
+		serve_finish(relay); /* its worker died in between */
 	for (int i = 0; i < SERVE_BUDGET; i++) {
 		if (!serve_step(relay))
 			return;
 	}
 	relay_queue(relay);
+}
+
+/* ------------------------------------------------------------------ begin, end, and between two workers */
+
+void serve_begin(struct relay *relay)
+{
+	serve_state(relay)->service = (uint16_t)relay->frontend->service;
+}
+
+/* What went out of an answer that was not finished counts as well. */
+void serve_end(struct relay *relay)
+{
+	relay->record->bytes_out += serve_state(relay)->sent_bytes;
+	serve_state(relay)->sent_bytes = 0;
+}
+
+enum conf_service serve_which(const struct relay_record *record)
+{
+	return (enum conf_service)((const struct serve_states *)(const void *)record->protocol)
+		->now.service;
+}
+
+bool serve_can_move(const struct relay *relay)
+{
+	const struct serve_states *states = (const void *)relay->record->protocol;
+
+	return states->now.sent_bytes == 0 || relay->frontend->service != SERVICE_HTTP;
+}
+
+const char *serve_restore(struct relay_record *record, uint64_t consumed, uint64_t sent)
+{
+	struct service_state *now = &serve_states(record)->now;
+
+	if (consumed < record->bytes_in || sent < record->bytes_out)
+		return "bytes are missing";
+	if (now->unit_bytes != 0 && consumed == record->bytes_in) {
+		if (sent - record->bytes_out > PUMP_SCRATCH_BYTES)
+			return "more was answered than an answer has";
+		now->sent_bytes = (uint32_t)(sent - record->bytes_out);
+		return NULL;
+	}
+	if (now->unit_bytes != 0 && consumed != record->bytes_in + now->unit_bytes)
+		return "a part of a request is missing";
+	if (now->unit_bytes != 0)
+		serve_commit(record);
+	now->sent_bytes = 0;
+	record->bytes_in = consumed;
+	record->bytes_out = sent;
+	return NULL;
 }

@@ -103,13 +103,31 @@ void stream_fin(struct stream *stream)
 	shutdown(stream->fd, SHUT_WR);
 }
 
-void stream_close(struct stream *stream)
+void stream_rest(struct stream *stream)
+{
+	if (stream->fd >= 0)
+		event_del(&stream->event);
+}
+
+int stream_watch(struct stream *stream)
+{
+	return stream->fd < 0 ? 0 : event_add(&stream->event, NULL);
+}
+
+void stream_leave(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
 	event_del(&stream->event);
 	close(stream->fd);
 	stream->fd = -1;
+}
+
+void stream_close(struct stream *stream)
+{
+	if (stream->fd >= 0 && (stream->flags & STREAM_KEPT))
+		shutdown(stream->fd, SHUT_RDWR);
+	stream_leave(stream);
 }
 
 void stream_abort(struct stream *stream)

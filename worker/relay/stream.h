@@ -19,6 +19,8 @@ enum stream_flags {
 	STREAM_FIN = 1 << 2,   /* the peer's FIN waits in the queue, behind its last bytes */
 	STREAM_RESET = 1 << 3, /* the peer reset it, or the kernel gave it up */
 	STREAM_UNIX = 1 << 4,  /* no TCP: no reset can be sent, the kernel keeps no byte counts */
+	STREAM_KEPT =
+		1 << 5, /* the keeper holds a copy: close alone would say nothing to the peer */
 };
 
 struct stream {
@@ -66,6 +68,13 @@ bool stream_ended(struct stream *stream);
 void stream_make_room(struct stream *stream);
 
 void stream_fin(struct stream *stream); /* no more will be sent: FIN after what is queued */
+
+/* Out of the loop, untouched but open; and in again. stream_watch returns -1 with errno when epoll has no room. */
+void stream_rest(struct stream *stream);
+MUST_USE int stream_watch(struct stream *stream);
+
+/* Another process has it from now on: closes our copy and no more. */
+void stream_leave(struct stream *stream);
 
 /* Both ends it: queued bytes are still delivered by stream_close, not by stream_abort, after which the
  * peer sees a reset. By shutdown and disconnect, not by closing the last copy: another process may hold

@@ -76,6 +76,9 @@ static void turn_ended(struct relay *relay, bool up, enum pump_result result)
 		relay_reset_to(relay, to, up ? CLOSE_CLIENT_RESET : CLOSE_SERVER_RESET);
 		return;
 	}
+	if (result == PUMP_TO_RESET) /* the kernel said so, and will not again */
+		relay->record->resets |= up ? RECORD_SERVER : RECORD_CLIENT;
+	record_order();
 	turn_flow_done(relay, up);
 	if (result == PUMP_TO_RESET) {
 		/* What the writer sent before it was reset still waits in its queue: the other direction
@@ -135,16 +138,20 @@ static bool linger_done(struct relay *relay, const struct stream *side)
 
 void relay_reset_to(struct relay *relay, struct stream *side, enum close_reason why)
 {
+	bool is_client = side == &relay->client;
+
 	if (why == CLOSE_SERVER_RESET && relay->record->bytes_out == 0 &&
 		relay->record->bytes_in <= TURN_REQUEST_BYTES)
 		relay_server_failed(relay, ECONNRESET);
 	relay->since_ms = clock_now_ms();
-	relay->why = (uint8_t)why;
-	stream_abort(side == &relay->client ? &relay->server : &relay->client);
+	relay->record->why = (uint8_t)why;
+	relay->record->aborts = is_client ? RECORD_SERVER : RECORD_CLIENT;
+	record_order();
+	relay_set_state(relay, RELAY_LINGERING);
+	record_order();
+	stream_abort(is_client ? &relay->server : &relay->client);
 	if (linger_done(relay, side))
 		relay_close(relay, why);
-	else
-		relay_set_state(relay, RELAY_LINGERING);
 }
 
 void relay_linger(struct relay *relay)
@@ -152,7 +159,41 @@ void relay_linger(struct relay *relay)
 	const struct stream *side = relay->client.fd >= 0 ? &relay->client : &relay->server;
 
 	if (linger_done(relay, side))
-		relay_close(relay, (enum close_reason)relay->why);
+		relay_close(relay, (enum close_reason)relay->record->why);
 	else
 		relay_timer_set(relay);
+}
+
+/* ------------------------------------------------------------------ adopted */
+
+/* Both directions had ended when the worker died, before it could end the relay. */
+static void turn_both_ended(struct relay *relay)
+{
+	if (relay->record->resets & RECORD_CLIENT)
+		relay_reset_to(relay, &relay->server, CLOSE_CLIENT_RESET);
+	else if (relay->record->resets & RECORD_SERVER)
+		relay_reset_to(relay, &relay->client, CLOSE_SERVER_RESET);
+	else
+		relay_close(relay, CLOSE_NORMAL);
+}
+
+void relay_resume(struct relay *relay)
+{
+	struct relay_record *record = relay->record;
+
+	if (relay_state(relay) == RELAY_CLOSING) {
+		relay_finish(relay);
+		return;
+	}
+	/* An end that was noted may not have been sent. To send it twice is to send it once. */
+	if (record->up_flow == FLOW_DONE && relay->server.fd >= 0)
+		stream_fin(&relay->server);
+	if (record->down_flow == FLOW_DONE && relay->client.fd >= 0)
+		stream_fin(&relay->client);
+	relay_timer_set(relay);
+	if (relay_state(relay) == RELAY_RELAYING && record->up_flow == FLOW_DONE &&
+		record->down_flow == FLOW_DONE)
+		turn_both_ended(relay);
+	else
+		relay_run(relay);
 }

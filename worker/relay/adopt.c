@@ -1,0 +1,321 @@
+/* Adopt: a relay of another worker, which let go of it or died, is this one's from now on.
+ *
+ * Nothing is touched until our own record is whole: who comes after us, should we die right then, begins with that
+ * and finds the same.
+ */
+#include "worker/relay/adopt.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/channel.h"
+#include "common/child.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/relay/admit.h"
+#include "worker/relay/keep.h"
+#include "worker/relay/places.h"
+
+/* ------------------------------------------------------------------ what came */
+
+static size_t adopt_fds(uint32_t mask)
+{
+	return (mask & MSG_FD_CLIENT ? 1U : 0) + (mask & MSG_FD_SERVER ? 1U : 0) +
+		(mask & MSG_FD_UP_PIPE ? 2U : 0) + (mask & MSG_FD_DOWN_PIPE ? 2U : 0);
+}
+
+static void adopt_take_fds(struct adoption *adoption)
+{
+	uint32_t mask = adoption->which->fds;
+	int *fd = adoption->fds;
+
+	adoption->client_fd = mask & MSG_FD_CLIENT ? *fd++ : -1;
+	adoption->server_fd = mask & MSG_FD_SERVER ? *fd++ : -1;
+	adoption->up.pipe[PIPE_READ] = mask & MSG_FD_UP_PIPE ? *fd++ : -1;
+	adoption->up.pipe[PIPE_WRITE] = mask & MSG_FD_UP_PIPE ? *fd++ : -1;
+	adoption->down.pipe[PIPE_READ] = mask & MSG_FD_DOWN_PIPE ? *fd++ : -1;
+	adoption->down.pipe[PIPE_WRITE] = mask & MSG_FD_DOWN_PIPE ? *fd++ : -1;
+}
+
+/* From now on it is the relay's: the message no longer closes it. */
+static void adopt_keep_fd(struct adoption *adoption, int fd)
+{
+	for (size_t i = 0; i < adopt_fds(adoption->which->fds); i++) {
+		if (adoption->fds[i] == fd)
+			adoption->fds[i] = -1;
+	}
+}
+
+/* ------------------------------------------------------------------ it is ours */
+
+static struct pipe *adopt_pipe(struct adoption *adoption, struct adopt_flow *flow)
+{
+	struct pipe *pipe;
+
+	if (flow->pipe_bytes == 0 || adoption->record.state != RELAY_RELAYING)
+		return NULL;
+	pipe = pipes_adopt(adoption->relays->tools.pipes, flow->pipe[PIPE_READ],
+		flow->pipe[PIPE_WRITE], (uint32_t)flow->pipe_bytes);
+	if (pipe != NULL) {
+		adopt_keep_fd(adoption, flow->pipe[PIPE_READ]);
+		adopt_keep_fd(adoption, flow->pipe[PIPE_WRITE]);
+	}
+	return pipe;
+}
+
+/* Ours is the same, but for whose it is. The id comes last: with it the record counts. */
+static void adopt_write_record(const struct adoption *adoption, struct relay *relay)
+{
+	struct relay_record ours = adoption->record;
+	struct relay_record *record = relay->record;
+	const struct conf_backend *backend = relay->backend;
+
+	ours.id = 0;
+	ours.flags = RECORD_KEPT | (relay->source_key != 0 ? RECORD_SOURCE_COUNTED : 0U);
+	ours.moves++;
+	ours.generation = relay->relays->child->generation;
+	ours.backend = backend != NULL ? backend->place : SHM_NONE;
+	ours.up_pipe = relay->up.pipe != NULL ? (uint16_t)(relay->up.pipe->number + 1) : 0;
+	ours.down_pipe = relay->down.pipe != NULL ? (uint16_t)(relay->down.pipe->number + 1) : 0;
+	ours.up_pipe_bytes = relay->up.pipe != NULL ? relay->up.pipe->bytes : 0;
+	ours.down_pipe_bytes = relay->down.pipe != NULL ? relay->down.pipe->bytes : 0;
+	ours.client_timeout_ms = relay->frontend->timeouts.client_ms;
+	ours.server_timeout_ms = backend != NULL ? backend->timeouts.server_ms : 0;
+	record_change_begin(record);
+	memcpy((char *)record + sizeof(record->sequence), (char *)&ours + sizeof(ours.sequence),
+		sizeof(ours) - sizeof(ours.sequence));
+	record_order();
+	record->id = adoption->which->id;
+	record_change_end(record);
+}
+
+static uint16_t adopt_local_port(int fd)
+{
+	struct sockaddr_storage local;
+	socklen_t len = sizeof(local);
+	struct sockaddr_any addr;
+
+	if (getsockname(fd, (struct sockaddr *)&local, &len) < 0)
+		return 0;
+	sockaddr_from_kernel((struct sockaddr *)&local, len, &addr);
+	return addr.len > 0 ? sockaddr_port(&addr) : 0;
+}
+
+static void adopt_count(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+
+	admit_adopt(relays, relay->frontend);
+	relays->active++;
+	if (relay->backend != NULL)
+		shm_count(&relays->slot->backends[relay->backend->place].active, 1);
+	if (relay->chosen != NULL)
+		relay_count_server(relay, 1);
+	shm_count(&relays->slot->adopted, 1);
+}
+
+static void adopt_fill(struct adoption *adoption, struct relay *relay)
+{
+	relay_clear(relay);
+	relay->frontend = adoption->frontend;
+	if (adoption->server != NULL) {
+		relay->backend = adoption->server->backend;
+		relay->chosen = adoption->server->server;
+	} else {
+		relay->service = service_find(adoption->frontend->service);
+		relay->local_port = adopt_local_port(adoption->client_fd);
+	}
+	relay->keeping = KEEPING_KEPT;
+	relay->begun_ms = 0;
+	relay->since_ms = clock_coarse_ms();
+	relay->source_key = admit_adopt_source(adoption->relays, &adoption->record);
+}
+
+/* Readable and writable until a call says that it is not. */
+static int adopt_open(struct adoption *adoption, struct relay *relay, bool client)
+{
+	struct stream *stream = client ? &relay->client : &relay->server;
+	int fd = client ? adoption->client_fd : adoption->server_fd;
+	const struct ledger_side *side = client ? &adoption->client_side : &adoption->server_side;
+	bool reset = (adoption->record.resets & (client ? RECORD_CLIENT : RECORD_SERVER)) != 0;
+	uint8_t flags = STREAM_READABLE | STREAM_WRITABLE | STREAM_KEPT;
+
+	if (fd < 0)
+		return 0;
+	if (side->is_unix)
+		flags |= STREAM_UNIX;
+	if (reset)
+		flags |= STREAM_RESET;
+	adopt_keep_fd(adoption, fd);
+	return stream_open(stream, adoption->relays->base, fd, flags,
+		client ? on_client_event : on_server_event, relay);
+}
+
+/* Which of its sides were sent and not dropped; the same again should we die in the middle. */
+static void adopt_drop(struct adoption *adoption, struct relay *relay)
+{
+	char *scratch = adoption->relays->tools.scratch;
+
+	if (adoption->let_go || adoption->record.state != RELAY_RELAYING)
+		return;
+	stream_drop(&relay->client, scratch, (size_t)adoption->up.found.drop);
+	stream_drop(&relay->server, scratch, (size_t)adoption->down.found.drop);
+}
+
+/* Of one that lingers only one side is left. */
+static void adopt_abort_side(struct adoption *adoption, struct relay *relay)
+{
+	if (adoption->record.state != RELAY_LINGERING)
+		return;
+	if (adoption->record.aborts & RECORD_CLIENT)
+		stream_abort(&relay->client);
+	else
+		stream_abort(&relay->server);
+}
+
+/* Undoes what adopt_own did when epoll has no room: the keeper still has the sockets. */
+static void adopt_disown(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+
+	stream_leave(&relay->client);
+	stream_leave(&relay->server);
+	pump_leave(&relay->up, &relays->tools);
+	pump_leave(&relay->down, &relays->tools);
+	admit_leave(relays, relay->source_key);
+	relay_give(relay);
+}
+
+static bool adopt_own(struct adoption *adoption, struct relay *relay)
+{
+	struct pipe *up = adopt_pipe(adoption, &adoption->up);
+	struct pipe *down = adopt_pipe(adoption, &adoption->down);
+
+	adopt_fill(adoption, relay);
+	if (up != NULL)
+		pump_resume(&relay->up, up);
+	if (down != NULL)
+		pump_resume(&relay->down, down);
+	if ((up == NULL && adoption->up.pipe_bytes > 0 &&
+		    adoption->record.state == RELAY_RELAYING) ||
+		(down == NULL && adoption->down.pipe_bytes > 0 &&
+			adoption->record.state == RELAY_RELAYING) ||
+		adopt_open(adoption, relay, true) < 0 || adopt_open(adoption, relay, false) < 0) {
+		adopt_disown(relay);
+		return false;
+	}
+	adopt_write_record(adoption, relay);
+	adopt_count(relay);
+	adopt_drop(adoption, relay);
+	adopt_abort_side(adoption, relay);
+	return true;
+}
+
+/* ------------------------------------------------------------------ the answer */
+
+static void adopt_reset_fd(int fd, bool is_unix)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (fd < 0)
+		return;
+	if (is_unix)
+		shutdown(fd, SHUT_RDWR);
+	else
+		(void)!connect(fd, &none, sizeof(none));
+}
+
+static enum msg_adopt_result adopt_unproven(struct adoption *adoption, const char *why)
+{
+	static struct log_rate rate;
+
+	adopt_reset_fd(adoption->client_fd, adoption->client_side.is_unix);
+	adopt_reset_fd(adoption->server_fd, adoption->server_side.is_unix);
+	shm_count(&adoption->relays->slot->unproven, 1);
+	if (log_rate_ok(&rate))
+		log_warnx("relay #%llx of the worker that had slot %u was reset: %s%s",
+			(unsigned long long)adoption->which->id, adoption->which->slot, why,
+			log_rate_note(&rate));
+	return MSG_ADOPT_UNPROVEN;
+}
+
+static bool adopt_has_room(const struct keep *keep)
+{
+	return !keep->leaving && relays_have_room(keep->relays);
+}
+
+static enum msg_adopt_result adopt_one(
+	struct keep *keep, struct adoption *adoption, struct relay **relay_r)
+{
+	const char *why = adopt_judge(adoption);
+	struct relay *relay;
+
+	if (why != NULL)
+		return adopt_unproven(adoption, why);
+	why = adopt_place(adoption);
+	if (why != NULL && adoption->let_go)
+		return MSG_ADOPT_NO_ROOM; /* its owner lives, and has them */
+	if (!adopt_has_room(keep))
+		return MSG_ADOPT_NO_ROOM;
+	if (why == NULL)
+		why = adopt_prove(adoption);
+	if (why != NULL)
+		return adopt_unproven(adoption, why);
+	relay = relay_take(keep->relays);
+	if (relay == NULL || !adopt_own(adoption, relay))
+		return MSG_ADOPT_NO_ROOM;
+	*relay_r = relay;
+	return MSG_ADOPTED;
+}
+
+static void adopt_element(struct keep *keep, const struct msg_adopt *which, int *fds)
+{
+	struct adoption adoption = { .relays = keep->relays, .which = which, .fds = fds };
+	struct relay *relay = NULL;
+	enum msg_adopt_result result;
+
+	adopt_take_fds(&adoption);
+	result = adopt_one(keep, &adoption, &relay);
+	keep->adopted[keep->nadopted++] = (struct msg_adopted){
+		.from_slot = which->slot,
+		.from_record = which->record,
+		.id = which->id,
+		.record = relay != NULL ? relay->index : 0,
+		.result = result,
+	};
+	if (keep->nadopted == MESSAGE_BATCH)
+		adopt_answer(keep);
+	if (relay != NULL)
+		relay_resume(relay);
+}
+
+void adopt_message(struct keep *keep, const struct message *message)
+{
+	size_t count;
+	const struct msg_adopt *elements = message_payload(message, K2W_ADOPT, &count);
+	size_t at = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t n = adopt_fds(elements[i].fds);
+
+		if (n > message->nfds - at) {
+			log_errorx("the keeper sent fewer fds than it says");
+			return;
+		}
+		adopt_element(keep, &elements[i], message->fds + at);
+		at += n;
+	}
+}
+
+void adopt_answer(struct keep *keep)
+{
+	struct message message = {
+		.type = W2K_ADOPTED,
+		.payload = keep->adopted,
+		.payload_bytes = keep->nadopted * sizeof(keep->adopted[0]),
+	};
+
+	if (keep->nadopted > 0)
+		keep_send(keep, &message);
+	keep->nadopted = 0;
+}

@@ -1,0 +1,348 @@
+/* Let go: relays on their way to another worker. From then on ours stand still, open and whole, until the keeper says
+ * that another has them: it may die in between, or nobody may have room.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/channel.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/relay/keep.h"
+
+#define MOVE_UNCONFIRMED_MOST (8 * MESSAGE_BATCH)
+#define MOVE_LOOKS            16384 /* places of the slab in one turn */
+#define MOVE_AGAIN_MS         250   /* those that could not move, or came back */
+
+/* ------------------------------------------------------------------ who */
+
+static bool move_is_wanted(const struct relay *relay)
+{
+	struct shm *shm = relay->relays->shm;
+
+	return shm_place_is_current(shm, SHM_FRONTEND, relay->frontend->place) &&
+		(relay->chosen == NULL ||
+			shm_place_is_current(shm, SHM_SERVER, relay->chosen->place));
+}
+
+static bool move_can(const struct relay *relay)
+{
+	if (relay->magic != RELAY_MAGIC || relay->keeping == KEEPING_LET_GO)
+		return false;
+	switch (relay_state(relay)) {
+	case RELAY_SERVING:
+		if (!serve_can_move(relay))
+			return false;
+		break;
+	case RELAY_RELAYING:
+	case RELAY_LINGERING:
+		break;
+	case RELAY_FREE:
+	case RELAY_CHOOSING:
+	case RELAY_QUEUED:
+	case RELAY_CONNECTING:
+	case RELAY_CLOSING:
+	case RELAY_STATES:
+		return false;
+	}
+	return (relay->keeping == KEEPING_KEPT || keep_can_deposit(relay)) && move_is_wanted(relay);
+}
+
+static uint32_t move_choose(struct keep *keep, struct relay **batch)
+{
+	struct relays *relays = keep->relays;
+	uint32_t most = MESSAGE_BATCH;
+	uint32_t looks = 0;
+	uint32_t n = 0;
+
+	if (!keep->leaving && keep->shed < most)
+		most = keep->shed;
+	while (n < most && keep->cursor < relays->slab_used && looks++ < MOVE_LOOKS) {
+		struct relay *relay = &relays->slab[keep->cursor++];
+
+		if (move_can(relay))
+			batch[n++] = relay;
+	}
+	keep->cursor_done = keep->cursor >= relays->slab_used;
+	return n;
+}
+
+/* ------------------------------------------------------------------ let go */
+
+static void move_rest(struct relay *relay)
+{
+	struct keep *keep = relay->relays->keep;
+	struct relay_record *record = relay->record;
+
+	stream_rest(&relay->client);
+	stream_rest(&relay->server);
+	wheel_del(relay->relays->wheel, &relay->timer);
+	relay_unqueue(relay);
+	if (relay->client.flags & STREAM_RESET)
+		record->resets |= RECORD_CLIENT;
+	if (relay->server.flags & STREAM_RESET)
+		record->resets |= RECORD_SERVER;
+	relay->keeping = KEEPING_LET_GO;
+	TAILQ_INSERT_TAIL(&keep->gone, relay, waiting);
+	keep->ngone++;
+	record_order();
+	record->flags |= RECORD_LET_GO;
+}
+
+static void move_deposit(struct keep *keep, struct relay *const *batch, uint32_t count)
+{
+	struct relay *young[MESSAGE_BATCH];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (batch[i]->keeping != KEEPING_KEPT)
+			young[n++] = batch[i];
+	}
+	if (n > 0)
+		keep_deposit(keep, young, n, true);
+}
+
+static void move_say(struct keep *keep, struct relay *const *batch, uint32_t count)
+{
+	struct msg_relay gone[MESSAGE_BATCH];
+	struct message message = {
+		.type = W2K_LET_GO,
+		.payload = gone,
+		.payload_bytes = count * sizeof(gone[0]),
+	};
+
+	for (uint32_t i = 0; i < count; i++) {
+		gone[i] = (struct msg_relay){
+			.record = batch[i]->index,
+			.id = batch[i]->record->id,
+		};
+	}
+	keep_send(keep, &message);
+}
+
+static void move_let_go(struct keep *keep, struct relay *const *batch, uint32_t count)
+{
+	move_deposit(keep, batch, count);
+	for (uint32_t i = 0; i < count; i++)
+		move_rest(batch[i]);
+	move_say(keep, batch, count);
+}
+
+/* The keeper had no room for it, which we did not know when we let go: it has not got it at all. */
+void move_again(struct keep *keep, struct relay *relay)
+{
+	keep_deposit(keep, &relay, 1, true);
+	relay->keeping = KEEPING_LET_GO;
+	move_say(keep, &relay, 1);
+}
+
+static bool move_may(const struct keep *keep)
+{
+	return (keep->leaving || keep->shed > 0) && !keep->unsettled && !keep->cursor_done &&
+		keep->ngone + MESSAGE_BATCH <= MOVE_UNCONFIRMED_MOST && keep_has_room(keep);
+}
+
+bool move_turn(struct keep *keep)
+{
+	struct relay *batch[MESSAGE_BATCH];
+	uint32_t n;
+
+	if (!move_may(keep))
+		return false;
+	n = move_choose(keep, batch);
+	if (n > 0)
+		move_let_go(keep, batch, n);
+	keep->shed -= n < keep->shed ? n : keep->shed;
+	if (keep->cursor_done) {
+		keep->shed = 0;
+		if (keep->leaving)
+			keep_wake(keep, MOVE_AGAIN_MS);
+	}
+	return move_may(keep);
+}
+
+static void move_start(struct keep *keep)
+{
+	keep->cursor = 0;
+	keep->cursor_done = false;
+}
+
+void relays_leave(struct relays *relays, bool leave)
+{
+	relays->keep->leaving = leave;
+	move_start(relays->keep);
+}
+
+void relays_shed(struct relays *relays, uint32_t count)
+{
+	struct keep *keep = relays->keep;
+
+	keep->shed = count < UINT32_MAX - keep->shed ? keep->shed + count : UINT32_MAX;
+	move_start(keep);
+}
+
+/* ------------------------------------------------------------------ taken, or back */
+
+static void move_off_list(struct relay *relay)
+{
+	struct keep *keep = relay->relays->keep;
+
+	TAILQ_REMOVE(&keep->gone, relay, waiting);
+	keep->ngone--;
+}
+
+/* Another has it. Nothing is said to the peers, nothing is logged: that is the other's. */
+static void move_gone(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+
+	move_off_list(relay);
+	relay->keeping = KEEPING_NOT;
+	stream_leave(&relay->client);
+	stream_leave(&relay->server);
+	pump_leave(&relay->up, &relays->tools);
+	pump_leave(&relay->down, &relays->tools);
+	relay_uncount(relay);
+	shm_count(&relays->slot->let_go, 1);
+	relay_give(relay);
+}
+
+/* It is ours as before. */
+static void move_returns(struct relay *relay)
+{
+	move_off_list(relay);
+	relay->keeping = KEEPING_KEPT;
+	relay->record->flags &= (uint8_t)~RECORD_LET_GO;
+	record_order();
+	if (stream_watch(&relay->client) < 0 || stream_watch(&relay->server) < 0) {
+		relay_close(relay, CLOSE_RESOURCE);
+		return;
+	}
+	relay->client.flags |= STREAM_READABLE | STREAM_WRITABLE;
+	relay->server.flags |= STREAM_READABLE | STREAM_WRITABLE;
+	relay_timer_set(relay);
+	relay_queue(relay);
+}
+
+void move_taken(struct keep *keep, const struct message *message)
+{
+	size_t count;
+	const struct msg_relay *relays = message_payload(message, K2W_TAKEN, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct relay *relay = keep_find(keep, relays[i].record, relays[i].id);
+
+		if (relay != NULL && relay->keeping == KEEPING_LET_GO)
+			move_gone(relay);
+	}
+}
+
+void move_back(struct keep *keep, const struct message *message)
+{
+	size_t count;
+	const struct msg_relay *relays = message_payload(message, K2W_BACK, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		struct relay *relay = keep_find(keep, relays[i].record, relays[i].id);
+
+		if (relay != NULL && relay->keeping == KEEPING_LET_GO)
+			move_returns(relay);
+	}
+}
+
+/* ------------------------------------------------------------------ another keeper */
+
+static int move_by_id(const void *a, const void *b)
+{
+	uint64_t x = (*(struct relay *const *)a)->record->id;
+	uint64_t y = (*(struct relay *const *)b)->record->id;
+
+	return (x > y) - (x < y);
+}
+
+/* Those that the records of this slot say it has. sorted: NULL where one was found. */
+static void move_look_in(
+	struct relays *relays, uint32_t slot, struct relay **sorted, uint32_t count)
+{
+	uint32_t records =
+		atomic_load_explicit(&shm_slot(relays->shm, slot)->records, memory_order_relaxed);
+
+	if (records > shm_records(relays->shm))
+		records = shm_records(relays->shm);
+	for (uint32_t i = 0; i < records; i++) {
+		const struct relay_record *record = shm_record(relays->shm, slot, i);
+		uint32_t low = 0;
+		uint32_t high = count;
+
+		if (record->id == 0 || (record->flags & RECORD_LET_GO))
+			continue;
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (sorted[middle]->record->id < record->id)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		if (low < count && sorted[low]->record->id == record->id)
+			sorted[low]->keeping = KEEPING_NOT; /* for the moment: see below */
+	}
+}
+
+/* The old keeper died before it said whether they were taken; the others have answered by now, so their records say. */
+static void move_settle_gone(struct keep *keep)
+{
+	struct relays *relays = keep->relays;
+	struct relay *sorted[MOVE_UNCONFIRMED_MOST];
+	uint32_t slots = shm_master(relays->shm)->slots;
+	uint32_t count = 0;
+	struct relay *relay;
+
+	for (relay = TAILQ_FIRST(&keep->gone); relay != NULL; relay = TAILQ_NEXT(relay, waiting)) {
+		MUST(count < MOVE_UNCONFIRMED_MOST);
+		sorted[count++] = relay;
+	}
+	qsort(sorted, count, sizeof(sorted[0]), move_by_id);
+	for (uint32_t i = 0; i < slots && i < SHM_SLOTS && count > 0; i++) {
+		if (i != relays->slot_number && shm_slot(relays->shm, i)->state != SLOT_FREE)
+			move_look_in(relays, i, sorted, count);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		if (sorted[i]->keeping == KEEPING_NOT)
+			move_gone(sorted[i]);
+		else
+			move_returns(sorted[i]);
+	}
+}
+
+/* The oldest of all, so before the young: due at once. */
+static void move_deposit_again(struct keep *keep, struct relay *relay)
+{
+	if (relay->keeping != KEEPING_KEPT && relay->keeping != KEEPING_REFUSED)
+		return;
+	relay->record->flags &= (uint8_t)~RECORD_KEPT;
+	relay->client.flags &= (uint8_t)~STREAM_KEPT;
+	relay->server.flags &= (uint8_t)~STREAM_KEPT;
+	relay->keeping = KEEPING_NOT;
+	if (keep->after_ms == CONF_FOREVER || relay_state(relay) == RELAY_CLOSING)
+		return;
+	relay->begun_ms = 0;
+	TAILQ_INSERT_HEAD(&keep->young, relay, waiting);
+	relay->keeping = KEEPING_YOUNG;
+}
+
+void relays_settle(struct relays *relays)
+{
+	struct keep *keep = relays->keep;
+
+	if (!keep->unsettled || keep->channel == NULL)
+		return;
+	move_settle_gone(keep);
+	for (uint32_t i = 0; i < relays->slab_used; i++) {
+		if (relays->slab[i].magic == RELAY_MAGIC)
+			move_deposit_again(keep, &relays->slab[i]);
+	}
+	keep->unsettled = false;
+	keep->due = true;
+	move_start(keep);
+}
