@@ -452,8 +452,11 @@ static inline struct bed_worker *bed_spawn(struct bed *bed)
 	*worker = (struct bed_worker){ .bed = bed, .slot = slot };
 	worker->pid = fork();
 	assert_true(worker->pid >= 0);
-	if (worker->pid == 0)
+	if (worker->pid == 0) {
+		close(lines[0]); /* which may be 0, 1 or 2, and so would stay open */
+		close(lines[2]);
 		bed_child(bed, slot, lines[1], lines[3]);
+	}
 	close(lines[1]);
 	close(lines[3]);
 	worker->master = channel_new(bed->base, lines[0], CHANNEL_MASTER, &master);
@@ -470,7 +473,7 @@ static inline void bed_poll(struct bed *bed)
 static inline void bed_wait_ready(struct bed *bed)
 {
 	for (int i = 0; i < BED_SLOTS; i++) {
-		while (bed->workers[i].pid != 0 && !bed->workers[i].ready)
+		while (bed->workers[i].pid != 0 && !bed->workers[i].died && !bed->workers[i].ready)
 			bed_poll(bed);
 	}
 }

@@ -426,7 +426,353 @@ static void test_keepers(void **state)
 	world_close(&w);
 }
 
-int main(void)
+/* ------------------------------------------------------------------ services */
+
+#define ECHOES   40
+#define WEBS     20
+#define ANSWERS  8 /* asked for at once */
+#define WEB_TEXT "<html>a page of some bytes</html>"
+
+struct caller {
+	int fd;
+	bool begun; /* it was answered once: kept from then on */
+	uint64_t sent;
+	uint64_t received;
+};
+
+struct services {
+	struct bed bed;
+	int listeners[2];
+	struct sockaddr_in at[2];
+	struct caller callers[ECHOES + WEBS];
+	char answer[2048]; /* what the web service says, and how much of it that is */
+	size_t answer_bytes;
+};
+
+static void caller_open(struct services *s, struct caller *caller)
+{
+	bool web = caller >= &s->callers[ECHOES];
+
+	memset(caller, 0, sizeof(*caller));
+	caller->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(
+		connect(caller->fd, (struct sockaddr *)&s->at[web], sizeof(s->at[web])), 0);
+	fcntl(caller->fd, F_SETFL, O_NONBLOCK);
+}
+
+/* What is expected at this place of the answers. */
+static unsigned char caller_byte(const struct services *s, const struct caller *caller, uint64_t at)
+{
+	if (caller >= &s->callers[ECHOES])
+		return (unsigned char)s->answer[at % s->answer_bytes];
+	return (unsigned char)((at * 2654435761ULL + (uint64_t)(caller - s->callers)) >> 13);
+}
+
+static void caller_ask(struct services *s, struct caller *caller)
+{
+	static const char ask[] = "GET /some/where HTTP/1.1\r\nHost: here\r\n\r\n";
+	unsigned char buf[20000];
+	size_t len = 1 + (size_t)rand() % (rand() % 8 == 0 ? sizeof(buf) : 500);
+	ssize_t n;
+
+	if (caller >= &s->callers[ECHOES]) {
+		if (caller->sent - caller->received > ANSWERS * s->answer_bytes)
+			return;
+		assert_int_equal(
+			send(caller->fd, ask, sizeof(ask) - 1, MSG_NOSIGNAL), sizeof(ask) - 1);
+		caller->sent += s->answer_bytes;
+		return;
+	}
+	if (caller->sent - caller->received > 8 << 20)
+		return;
+	for (size_t i = 0; i < len; i++)
+		buf[i] = caller_byte(s, caller, caller->sent + i);
+	n = send(caller->fd, buf, len, MSG_NOSIGNAL);
+	if (n > 0)
+		caller->sent += (uint64_t)n;
+}
+
+/* Now and then only: answers wait, and have to wait in the middle. */
+static void caller_hear(struct services *s, struct caller *caller)
+{
+	unsigned char buf[65536];
+	ssize_t n;
+
+	if (caller->begun && rand() % 4 != 0)
+		return;
+	n = recv(caller->fd, buf, 1 + (size_t)rand() % sizeof(buf), 0);
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		if (caller->begun)
+			fail_msg("service of %td: %s after %llu bytes", caller - s->callers,
+				n == 0 ? "ended" : strerror(errno),
+				(unsigned long long)caller->received);
+		close(caller->fd);
+		caller_open(s, caller);
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (buf[i] != caller_byte(s, caller, caller->received + (uint64_t)i))
+			fail_msg("service of %td: wrong byte at %llu", caller - s->callers,
+				(unsigned long long)(caller->received + (uint64_t)i));
+	}
+	if (n > 0) {
+		caller->received += (uint64_t)n;
+		caller->begun = true;
+	}
+}
+
+static void services_step(struct services *s)
+{
+	bed_poll(&s->bed);
+	for (int i = 0; i < ECHOES + WEBS; i++) {
+		caller_ask(s, &s->callers[i]);
+		caller_hear(s, &s->callers[i]);
+	}
+	bed_reap(&s->bed);
+}
+
+static void services_learn(struct services *s)
+{
+	struct caller *caller = &s->callers[ECHOES];
+	ssize_t n;
+
+	s->answer_bytes = 1;
+	caller_ask(s, caller);
+	while ((n = recv(caller->fd, s->answer, sizeof(s->answer), 0)) <= 0)
+		bed_poll(&s->bed);
+	s->answer_bytes = (size_t)n;
+	caller->sent = caller->received = (uint64_t)n;
+	assert_non_null(memmem(s->answer, s->answer_bytes, WEB_TEXT, strlen(WEB_TEXT)));
+}
+
+static void services_open(struct services *s)
+{
+	memset(s, 0, sizeof(*s));
+	for (int i = 0; i < 2; i++)
+		s->listeners[i] = listen_here(&s->at[i]);
+	bed_open(&s->bed,
+		"global: {workers: 2, keep_after: 0}\n"
+		"frontends:\n"
+		"  echo: {bind: \":1\", service: echo}\n"
+		"  web: {bind: \":2\", service: http, message: \"" WEB_TEXT "\"}\n",
+		s->listeners);
+	bed_spawn(&s->bed);
+	bed_spawn(&s->bed);
+	bed_wait_ready(&s->bed);
+	for (int i = 0; i < ECHOES + WEBS; i++)
+		caller_open(s, &s->callers[i]);
+	services_learn(s);
+}
+
+static void services_end(struct services *s)
+{
+	uint64_t until = clock_now_ms() + 10000;
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < ECHOES + WEBS; i++) {
+		struct caller *caller = &s->callers[i];
+
+		while (caller->received < caller->sent) {
+			assert_true(clock_now_ms() < until);
+			bed_poll(&s->bed);
+			caller_hear(s, caller);
+		}
+		bytes += caller->received;
+		close(caller->fd);
+	}
+	while (shm_shared(s->bed.shm)->active > 0) {
+		assert_true(clock_now_ms() < until);
+		bed_poll(&s->bed);
+		bed_reap(&s->bed);
+	}
+	print_message("%llu relays moved, %llu bytes right\n", (unsigned long long)s->bed.moved,
+		(unsigned long long)bytes);
+	assert_int_equal(s->bed.unproven, 0);
+	assert_int_equal(s->bed.lost, 0);
+	bed_close(&s->bed);
+	close(s->listeners[0]);
+	close(s->listeners[1]);
+}
+
+static void test_services_whose_worker_is_killed(void **state)
+{
+	static struct services s;
+
+	(void)state;
+	services_open(&s);
+	for (int i = 0; i < 150; i++) {
+		struct bed_worker *worker;
+		uint64_t until = clock_now_us() + 500 + (uint64_t)rand() % 8000;
+
+		while (clock_now_us() < until)
+			services_step(&s);
+		worker = random_worker(&s.bed);
+		usleep((useconds_t)rand() % 100);
+		kill(worker->pid, SIGKILL);
+		bed_bury(&s.bed, worker);
+		bed_spawn(&s.bed);
+		bed_wait_ready(&s.bed);
+		bed_give_rest(&s.bed);
+	}
+	services_end(&s);
+}
+
+static void test_services_move(void **state)
+{
+	static struct services s;
+
+	(void)state;
+	services_open(&s);
+	for (int i = 0; i < 100; i++) {
+		const struct msg_shed shed = { .count = 1 + (uint32_t)rand() % 40 };
+		uint64_t until = clock_now_us() + 500 + (uint64_t)rand() % 8000;
+
+		while (clock_now_us() < until)
+			services_step(&s);
+		bed_send(random_worker(&s.bed)->master, M2W_SHED, &shed, sizeof(shed));
+	}
+	services_end(&s);
+}
+
+/* ------------------------------------------------------------------ a Unix socket on one side */
+
+static int listen_unix(struct sockaddr_un *addr_r)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	*addr_r = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	snprintf(addr_r->sun_path, sizeof(addr_r->sun_path), "/tmp/adopt-%d.sock", (int)getpid());
+	unlink(addr_r->sun_path);
+	assert_int_equal(bind(fd, (struct sockaddr *)addr_r, sizeof(*addr_r)), 0);
+	assert_int_equal(listen(fd, 64), 0);
+	return fd;
+}
+
+/* Planned moves work; a dead worker's relay cannot be proven right and is reset on both sides, and counted. */
+static void test_unix(void **state)
+{
+	static struct world w;
+	struct sockaddr_un origin;
+	char conf[512];
+	struct conn *conn = &w.traffic.conns[0];
+	char byte;
+
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	w.traffic.origin = listen_unix(&origin);
+	w.listeners[0] = listen_here(&w.traffic.proxy);
+	w.traffic.count = 1;
+	snprintf(conf, sizeof(conf),
+		"global: {keep_after: 0}\n"
+		"frontends: {f: {bind: \":1\", backend: b}}\n"
+		"backends: {b: {servers: {s: {address: \"unix:%s\"}}}}\n",
+		origin.sun_path);
+	bed_open(&w.bed, conf, w.listeners);
+	bed_spawn(&w.bed);
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	while (!traffic_all_established(&w.traffic))
+		world_step(&w);
+	for (int i = 0; i < 50; i++) {
+		const struct msg_shed shed = { .count = 1 };
+
+		world_run(&w, 2000);
+		bed_send(random_worker(&w.bed)->master, M2W_SHED, &shed, sizeof(shed));
+	}
+	world_run(&w, 20000);
+	assert_true(w.bed.moved > 10);
+	assert_true(conn->up.received > 0 && conn->down.received > 0);
+	for (int i = 0; i < BED_SLOTS; i++) {
+		if (w.bed.workers[i].pid != 0)
+			kill(w.bed.workers[i].pid, SIGSTOP);
+	}
+	for (uint32_t slot = 0; slot < BED_SLOTS && w.bed.unproven == 0; slot++) {
+		bool has = false;
+
+		for (uint32_t k = 0; k < BED_RECORDS; k++)
+			has |= w.bed.entries[slot][k].state != ENTRY_FREE;
+		if (has) {
+			kill_worker(&w, &w.bed.workers[slot]);
+			break;
+		}
+	}
+	for (int i = 0; i < BED_SLOTS; i++) {
+		if (w.bed.workers[i].pid != 0 && !w.bed.workers[i].died)
+			kill(w.bed.workers[i].pid, SIGCONT);
+	}
+	while (w.bed.unproven == 0)
+		bed_poll(&w.bed);
+	usleep(1000);
+	while (recv(conn->client, &byte, 1, 0) > 0)
+		continue;
+	assert_int_equal(errno, ECONNRESET);
+	world_close(&w);
+	unlink(origin.sun_path);
+}
+
+/* ------------------------------------------------------------------ what it costs */
+
+static uint64_t cpu_us(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &ts), 0);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void test_cost(void **state)
+{
+	static struct world w;
+	struct bed_worker *first;
+	struct bed_worker *second;
+	uint64_t before_us;
+	uint64_t start_us;
+	uint32_t n;
+
+	(void)state;
+	only = CHAT;
+	world_open(&w, TRAFFIC_MAX, "2s");
+	first = bed_spawn(&w.bed);
+	wait_ready(&w, 1);
+	while (!traffic_all_established(&w.traffic))
+		world_step(&w);
+	n = traffic_open(&w.traffic);
+	assert_int_equal(w.bed.deposits, 0);
+	usleep(100000);
+	before_us = cpu_us(first->pid);
+	while (w.bed.deposits < n)
+		bed_poll(&w.bed);
+	print_message("%u relays deposited: %.2f us of CPU each\n", n,
+		(double)(cpu_us(first->pid) - before_us) / n);
+	assert_true((cpu_us(first->pid) - before_us) / n < 10);
+
+	second = bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	before_us = cpu_us(first->pid) + cpu_us(second->pid);
+	start_us = clock_now_us();
+	bed_leave(first);
+	while (w.bed.moved < n)
+		bed_poll(&w.bed);
+	print_message("%u relays moved in %.1f ms, %.2f us of CPU each\n", n,
+		(double)(clock_now_us() - start_us) / 1000,
+		(double)(cpu_us(first->pid) + cpu_us(second->pid) - before_us) / n);
+
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	start_us = clock_now_us();
+	kill_worker(&w, second);
+	while (w.bed.moved < 2 * (uint64_t)n)
+		bed_poll(&w.bed);
+	print_message("%u relays of a dead worker in %.1f ms\n", n,
+		(double)(clock_now_us() - start_us) / 1000);
+	calm_down(&w);
+	world_close(&w);
+	only = KINDS;
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kills),
@@ -437,8 +783,14 @@ int main(void)
 		cmocka_unit_test(test_sheds),
 		cmocka_unit_test(test_kills_in_the_middle_of_a_move),
 		cmocka_unit_test(test_keepers),
+		cmocka_unit_test(test_services_whose_worker_is_killed),
+		cmocka_unit_test(test_services_move),
+		cmocka_unit_test(test_unix),
+		cmocka_unit_test(test_cost),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	srand((unsigned)time(NULL));
 	return cmocka_run_group_tests_name("adopt", tests, NULL, NULL);
 }
