@@ -83,15 +83,19 @@ steady()
 	for i in 2 3 4 5; do
 		old=$(pids_of worker)
 		configure 2 "$i"
+		# While the keeper stands still, so does the move.
+		kill -STOP "$(keeper_pid)"
 		kill -HUP "$PROXYD_PID"
+		wait_until '[ "$(pids_of worker | wc -l)" -eq 4 ]' 5
+		doze 50
 		if [ $((i % 2)) -eq 0 ]; then
-			wait_until '[ "$(pids_of worker | wc -l)" -gt 2 ]' 5
-			pid=$(pids_of worker | tail -n 1)
+			pid=$(pids_of worker | grep -vxF "$old" | head -n 1)
 		else
-			doze 100
 			pid=$(head -n 1 <<<"$old")
 		fi
-		kill -KILL "$pid" 2>/dev/null || :
+		kill -KILL "$pid"
+		doze 50
+		kill -CONT "$(keeper_pid)"
 		wait_until 'one_generation 2' 15
 	done
 	counts_agree 300

@@ -103,11 +103,11 @@ reload_by()
 	origin leaving "$SPARE" echo
 	DRAIN=2s SERVERS=", c: \"$SPARE\", d: \"$SPARE\"" configure 2 2
 	ctl reload
+	streams_start --idle 50 --chat 20
 	# All three in turn, so that some are at c and d.
 	spawn kept "$HELPERS/client" "$SECOND" hold 9 30
 	kept=$SPAWNED_PID
 	wait_until '[ "$(origin_count leaving)" -ge 5 ]' 5
-	streams_start --idle 50 --chat 20
 	DRAIN=2s configure 2 3
 	ctl reload
 	at=$(now_ms)

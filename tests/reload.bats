@@ -16,8 +16,9 @@ refused_as()
 	run -1 --separate-stderr ctl reload
 	grep -qE -- "$1" <<<"$stderr" || { echo "not said: $1, but: $stderr" >&2 && return 1; }
 	assert_eq "$(generation)" "$number" "the generation"
-	assert_eq "$(pids_of worker)" "$pids" "the workers"
-	shown status '.last_reload.result != "ok" and (.last_reload.message | length) > 0'
+	# Those that were being prepared are ended.
+	wait_until "[ \"\$(pids_of worker)\" == '$pids' ]" 3
+	shown status '.last_reload.result == "refused" and (.last_reload.message | length) > 0'
 	grep -qE -- "$1" <<<"$(ctl --json status | jq -r .last_reload.message)"
 	assert_eq "$(serving_number)" "${2:-1}"
 }
@@ -28,7 +29,7 @@ refused_as()
 	ctl reload
 	assert_eq "$(serving_number)" 2
 	assert_eq "$(generation)" 2
-	shown status '.last_reload.result == "ok" and .last_reload.generation == 2 and (.last_reload.at | type) != "null"'
+	shown status '.last_reload.result == "done" and .last_reload.generation == 2 and (.last_reload.at | type) != "null"'
 	shown show generations 'map(select(.state == "serving")) | length == 1 and .[0].generation == 2 and .[0].workers == 2'
 	wait_until 'one_generation 2' 5
 	stop_proxyd

@@ -307,6 +307,26 @@ void adopt_message(struct keep *keep, const struct message *message)
 	}
 }
 
+/* With keep_after off the keeper only passed them on. */
+static void adopt_unkeep(struct keep *keep)
+{
+	struct msg_relay relays[MESSAGE_BATCH];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < keep->nadopted; i++) {
+		const struct msg_adopted *adopted = &keep->adopted[i];
+		struct relay *relay = keep_find(keep, adopted->record, adopted->id);
+
+		if (adopted->result != MSG_ADOPTED || relay == NULL ||
+			relay->keeping != KEEPING_KEPT)
+			continue;
+		relay->keeping = KEEPING_NOT;
+		keep_not(relay);
+		relays[n++] = (struct msg_relay){ .record = relay->index, .id = adopted->id };
+	}
+	keep_send_forget(keep, relays, n);
+}
+
 void adopt_answer(struct keep *keep)
 {
 	struct message message = {
@@ -317,5 +337,7 @@ void adopt_answer(struct keep *keep)
 
 	if (keep->nadopted > 0)
 		keep_send(keep, &message);
+	if (keep->after_ms == CONF_FOREVER)
+		adopt_unkeep(keep);
 	keep->nadopted = 0;
 }

@@ -34,6 +34,13 @@ static bool keep_pipe(void *arg, const struct pipe *pipe)
 	return keep_has_room(keep); /* else it waits: it may be lost with this process */
 }
 
+void keep_not(struct relay *relay)
+{
+	relay->record->flags &= (uint8_t)~RECORD_KEPT;
+	relay->client.flags &= (uint8_t)~STREAM_KEPT;
+	relay->server.flags &= (uint8_t)~STREAM_KEPT;
+}
+
 static void keep_refused(struct keep *keep, const struct message *message)
 {
 	size_t count;
@@ -42,14 +49,13 @@ static void keep_refused(struct keep *keep, const struct message *message)
 	for (size_t i = 0; i < count; i++) {
 		struct relay *relay = keep_find(keep, relays[i].record, relays[i].id);
 
-		if (relay != NULL && relay->keeping == KEEPING_LET_GO)
-			move_again(keep, relay);
-		if (relay == NULL || relay->keeping != KEEPING_KEPT)
+		if (relay == NULL)
 			continue;
-		relay->keeping = KEEPING_REFUSED;
-		relay->record->flags &= (uint8_t)~RECORD_KEPT;
-		relay->client.flags &= (uint8_t)~STREAM_KEPT;
-		relay->server.flags &= (uint8_t)~STREAM_KEPT;
+		/* One that was let go of meanwhile comes back: K2W_BACK follows. */
+		if (relay->keeping == KEEPING_KEPT)
+			relay->keeping = KEEPING_REFUSED;
+		if (relay->keeping == KEEPING_REFUSED || relay->keeping == KEEPING_LET_GO)
+			keep_not(relay);
 	}
 }
 
@@ -302,7 +308,7 @@ void keep_end(struct relay *relay)
 
 /* ------------------------------------------------------------------ forget */
 
-static void keep_send_forget(struct keep *keep, const struct msg_relay *relays, uint32_t count)
+void keep_send_forget(struct keep *keep, const struct msg_relay *relays, uint32_t count)
 {
 	struct message message = {
 		.type = W2K_FORGET,

@@ -63,6 +63,10 @@ MUST_USE bool keep_turn(struct keep *keep);
 /* Tells the keeper which of these it can forget; those that it could not be told yet stay KEEPING_KEPT. */
 void keep_forget(struct keep *keep, struct relay_list *ended);
 
+/* Relays of ours that the keeper may drop. And: what says of a relay that it has it is taken back. */
+void keep_send_forget(struct keep *keep, const struct msg_relay *relays, uint32_t count);
+void keep_not(struct relay *relay);
+
 void keep_send(struct keep *keep, struct message *message);
 bool keep_has_room(const struct keep *keep);
 
@@ -78,7 +82,6 @@ void keep_wake(struct keep *keep, uint64_t ms);
 
 /* move.c */
 MUST_USE bool move_turn(struct keep *keep);
-void move_again(struct keep *keep, struct relay *relay);
 void move_taken(struct keep *keep, const struct message *message);
 void move_back(struct keep *keep, const struct message *message);
 

@@ -10,7 +10,8 @@
 #include "common/log.h"
 #include "worker/relay/keep.h"
 
-#define MOVE_UNCONFIRMED_MOST (8 * MESSAGE_BATCH)
+/* On their way at a time: enough to keep the others busy, few enough to pause for some milliseconds only. */
+#define MOVE_UNCONFIRMED_MOST (3 * MESSAGE_BATCH)
 #define MOVE_LOOKS            16384 /* places of the slab in one turn */
 #define MOVE_AGAIN_MS         250   /* those that could not move, or came back */
 
@@ -128,14 +129,6 @@ static void move_let_go(struct keep *keep, struct relay *const *batch, uint32_t 
 	move_say(keep, batch, count);
 }
 
-/* The keeper had no room for it, which we did not know when we let go: it has not got it at all. */
-void move_again(struct keep *keep, struct relay *relay)
-{
-	keep_deposit(keep, &relay, 1, true);
-	relay->keeping = KEEPING_LET_GO;
-	move_say(keep, &relay, 1);
-}
-
 static bool move_may(const struct keep *keep)
 {
 	return (keep->leaving || keep->shed > 0) && !keep->unsettled && !keep->cursor_done &&
@@ -207,11 +200,11 @@ static void move_gone(struct relay *relay)
 	relay_give(relay);
 }
 
-/* It is ours as before. */
+/* It is ours as before; not kept any more when the keeper refused it meanwhile. */
 static void move_returns(struct relay *relay)
 {
 	move_off_list(relay);
-	relay->keeping = KEEPING_KEPT;
+	relay->keeping = relay->record->flags & RECORD_KEPT ? KEEPING_KEPT : KEEPING_REFUSED;
 	relay->record->flags &= (uint8_t)~RECORD_LET_GO;
 	record_order();
 	if (stream_watch(&relay->client) < 0 || stream_watch(&relay->server) < 0) {
@@ -320,9 +313,7 @@ static void move_deposit_again(struct keep *keep, struct relay *relay)
 {
 	if (relay->keeping != KEEPING_KEPT && relay->keeping != KEEPING_REFUSED)
 		return;
-	relay->record->flags &= (uint8_t)~RECORD_KEPT;
-	relay->client.flags &= (uint8_t)~STREAM_KEPT;
-	relay->server.flags &= (uint8_t)~STREAM_KEPT;
+	keep_not(relay);
 	relay->keeping = KEEPING_NOT;
 	if (keep->after_ms == CONF_FOREVER || relay_state(relay) == RELAY_CLOSING)
 		return;
