@@ -351,6 +351,45 @@ static void test_sheds(void **state)
 	world_close(&w);
 }
 
+/* To one whose configuration has no place for them: all come back, and go on. */
+static void test_back(void **state)
+{
+	static struct world w;
+	static const char other[] =
+		"global: {keep_after: 0}\nfrontends: {g: {bind: \":1\", service: echo}}\n";
+	struct conf_errors errors = { 0 };
+	struct sockaddr_in nowhere;
+	struct bed_worker *worker;
+	struct conf *ours;
+
+	(void)state;
+	world_open(&w, 54, "0");
+	worker = bed_spawn(&w.bed);
+	wait_ready(&w, 1);
+	while (!traffic_all_established(&w.traffic))
+		world_step(&w);
+	ours = w.bed.conf;
+	w.bed.conf = conf_load_text("other", other, strlen(other), NULL, &errors);
+	assert_int_equal(place_objects(w.bed.conf, w.bed.shm), 0);
+	w.bed.listeners = (int[]){ listen_here(&nowhere) };
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	for (int i = 0; i < 20; i++) {
+		const struct msg_shed shed = { .count = 40 };
+
+		bed_send(worker->master, M2W_SHED, &shed, sizeof(shed));
+		world_run(&w, 10000);
+	}
+	assert_int_equal(w.bed.moved, 0);
+	assert_true(w.bed.back > 100);
+	calm_down(&w);
+	print_message("%llu came back\n", (unsigned long long)w.bed.back);
+	close(w.bed.listeners[0]);
+	conf_free(w.bed.conf);
+	w.bed.conf = ours;
+	world_close(&w);
+}
+
 /* A move is under way when the one who lets go, or the one who takes, is killed. */
 static void test_kills_in_the_middle_of_a_move(void **state)
 {
@@ -783,6 +822,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_leaves_when_the_keeper_is_full),
 		cmocka_unit_test(test_sheds),
+		cmocka_unit_test(test_back),
 		cmocka_unit_test(test_kills_in_the_middle_of_a_move),
 		cmocka_unit_test(test_keepers),
 		cmocka_unit_test(test_services_whose_worker_is_killed),

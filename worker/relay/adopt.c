@@ -208,6 +208,8 @@ static bool adopt_own(struct adoption *adoption, struct relay *relay)
 	adopt_count(relay);
 	adopt_drop(adoption, relay);
 	adopt_abort_side(adoption, relay);
+	if (!adoption->let_go && relay->service != NULL)
+		stream_made_room(&relay->client);
 	return true;
 }
 
