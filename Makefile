@@ -41,11 +41,15 @@ FUZZ_BIN := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 SECONDS  ?= 10
 
 # The suites' own programs: HELPERS have a main, PRELOADED go into proxyd, the rest is shared by the HELPERS.
-HELPERS    := origin client reaper free-port
+HELPERS    := origin client streams reaper free-port
 PRELOADED  := malloc_count spin
 HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(PRELOADED:%=$(BUILD)/tests/helpers/%.so)
 HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \
 	$(PRELOADED:%=tests/helpers/%.c),$(wildcard tests/helpers/*.c)))
+
+# The bench's own: load asks, origin answers.
+BENCH_BIN := $(BUILD)/tests/bench/load $(BUILD)/tests/bench/origin
+BENCH_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/*.c))
 
 .DEFAULT_GOAL := all
 all: $(PROGRAMS) ## build build/proxyd and build/proxyctl
@@ -60,7 +64,7 @@ test: ## install what the suites need, build, run them (TESTS="unit relay" for s
 	@$(SUBMAKE) tests
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
-tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) ## build all that `make test` runs
+tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) $(BENCH_BIN) ## build all that `make test` runs
 
 unit: $(UNIT_BIN) ## build and run the unit tests
 	@BUILD=$(BUILD) tests/run unit
@@ -71,6 +75,13 @@ fuzz: ## build the fuzz targets and run each of them for SECONDS=10
 	@BUILD=$(BUILD)-fuzz SECONDS_EACH=$(SECONDS) tests/fuzz/run
 
 fuzz-targets: $(FUZZ_BIN)
+
+bench: ## measure proxyd beside HAProxy and nginx (QUICK=1: three minutes; LOADS="idle" for some)
+	@packaging/install-deps bench
+	@$(SUBMAKE) all bench-programs
+	@BUILD=$(BUILD) QUICK=$(QUICK) KEEP=$(KEEP) tests/bench/run $(LOADS)
+
+bench-programs: $(BENCH_BIN) $(BUILD)/tests/helpers/free-port
 
 lint: ## format, clang-tidy, cppcheck, shellcheck, walls
 	@packaging/install-deps lint
@@ -112,10 +123,15 @@ $(FUZZ_BIN): %_fuzz: %_fuzz.o $(LIB_OBJ)
 $(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
 	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
 
+$(BUILD)/tests/bench/load: $(filter-out %/origin.o,$(BENCH_OBJ))
+$(BUILD)/tests/bench/origin: $(BUILD)/tests/bench/origin.o $(BUILD)/tests/bench/bench.o
+$(BENCH_BIN):
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 # Loaded into a proxyd that has no sanitizer of its own, so never built with one.
 $(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all demo test tests unit fuzz fuzz-targets lint walls clean help libraries
+.PHONY: all demo test tests unit fuzz fuzz-targets bench bench-programs lint walls clean help libraries

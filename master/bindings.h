@@ -18,12 +18,12 @@ struct hosts;
 #define LISTENER_NOBODY UINT32_MAX
 
 struct listener {
-	uint32_t id; /* never used again */
+	uint32_t id;       /* never used again */
 	uint32_t frontend; /* index in the configuration */
 	uint32_t place;    /* the frontend's in shared memory */
-	uint32_t home; /* the slot whose socket it is */
-	int fd;        /* owned by the bindings */
-	bool shared;   /* all workers have it, nobody owns it */
+	uint32_t home;     /* the slot whose socket it is */
+	int fd;            /* owned by the bindings */
+	bool shared;       /* all workers have it, nobody owns it */
 
 	/* handover's own */
 	bool fresh;     /* opened since handover looked */

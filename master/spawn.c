@@ -114,6 +114,19 @@ static int spawn_restrict(const struct spawn_env *env, const struct child *child
 	return 0;
 }
 
+static int spawn_main(const struct child *child)
+{
+	switch (child->role) {
+	case CHILD_WORKER:
+		return worker_main(child);
+	case CHILD_CHECKER:
+		return checker_main(child);
+	case CHILD_KEEPER:
+		break;
+	}
+	return keeper_main(child);
+}
+
 /* The inherited event base is left alone: its epoll is shared with the master until the fd is closed. */
 __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, struct child *child)
 {
@@ -133,7 +146,7 @@ __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, str
 	}
 	if (spawn_restrict(env, child) < 0)
 		exit(EXIT_CODE_FAILED);
-	exit(child->role == CHILD_WORKER ? worker_main(child) : checker_main(child));
+	exit(spawn_main(child));
 }
 
 pid_t spawn_child(

@@ -109,8 +109,11 @@ frontend_field()
 @test "limits: source_rate refuses more than that in a second" {
 	expect_log 'refused: limits.source_rate'
 	admitting 4 "limits: {source_rate: 10}" "" "" "answer here"
+	local start
+	start=$(now_ms)
 	client "127.0.0.1:$front" rate 40 1 >rate.json || true
-	assert_between "$(jq .ok rate.json)" 10 20 "let in, in a second or the ends of two"
+	# In a second, or the ends of two; of one more when it took long.
+	assert_between "$(jq .ok rate.json)" 10 $(((($(now_ms) - start) / 1000 + 1) * 10)) "let in"
 	wait_until "client 127.0.0.1:$front ask hello" 5
 }
 
@@ -120,7 +123,7 @@ frontend_field()
 	start=$(now_ms)
 	client -t 20 "127.0.0.1:$front" rate 50 1 >rate.json
 	assert_eq "$(jq .ok rate.json)" 50
-	assert_between $(($(now_ms) - start)) 1000 $((6000 * SLOW)) "ms for 50 at 20 a second"
+	assert_between $(($(now_ms) - start)) 1000 $((9000 * SLOW)) "ms for 50 at 20 a second"
 }
 
 @test "allow: only these networks, deny: all but these, and a refusal is a reset" {
@@ -141,6 +144,6 @@ frontend_field()
 	expect_log 'refused: limits.source_rate'
 	admitting 1 "limits: {source_rate: 1}" "" "" "answer here"
 	client "127.0.0.1:$front" rate 200 2 >rate.json || true
-	assert_between "$(grep -c 'refused: limits' proxyd.log)" 1 5 "lines for hundreds of refusals"
+	assert_between "$(grep -c 'refused: limits' proxyd.log)" 1 10 "lines for hundreds of refusals"
 	assert_log 'more like this'
 }

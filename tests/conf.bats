@@ -108,7 +108,7 @@ same()
 	done
 }
 
-@test "conf: 10,000 servers load in under a second" {
+@test "conf: 10,000 servers load in under a second of CPU" {
 	{
 		echo "frontends: {a: {bind: ':80', backend: b}}"
 		echo "backends:"
@@ -116,9 +116,9 @@ same()
 		echo "    servers:"
 		seq -f '      s%.0f: 127.0.0.1:80' 10000
 	} >"$BATS_TEST_TMPDIR/many.yaml"
-	start=$(date +%s%N)
-	"$PROXYD" -t -c "$BATS_TEST_TMPDIR/many.yaml"
-	took_ms=$((($(date +%s%N) - start) / 1000000))
+	TIMEFORMAT='%3U %3S'
+	{ time "$PROXYD" -t -c "$BATS_TEST_TMPDIR/many.yaml"; } 2>"$BATS_TEST_TMPDIR/took"
+	took_ms=$(awk '{ print ($1 + $2) * 1000 }' "$BATS_TEST_TMPDIR/took")
 	echo "$took_ms ms"
 	[ "$took_ms" -lt $((${SAN:+5}000 + 1000)) ]
 }

@@ -56,6 +56,7 @@ three()
 	sleep 1
 	kill -USR1 "${pids[1]}"
 	wait "$rate"
+	assert_eq "$(jq -c '[.refused, .reset, .timeout, .short, .wrong, .other]' rate.out)" "[0,0,0,0,0,0]"
 	assert_eq "$(jq .ok rate.out)" $((per_second * 3))
 	assert_log 'back/b.*is not chosen for 10000 ms'
 }
@@ -103,42 +104,74 @@ three()
 	[ "$before" -gt 300 ]
 }
 
+# measure NAME: a second of 200 requests to the other frontend, all answered. The least p50 and p99 of all
+# measurements of that name are in least[NAME_p50] and least[NAME_p99]: what else runs on the machine only adds
+# to them, and not to each; what the product does is in each.
+measure()
+{
+	local p us
+
+	client -t 10 "127.0.0.1:$others" rate 200 1 >measured.json
+	assert_eq "$(jq '[.started, .ok] | unique | length' measured.json)" 1 "$(cat measured.json)"
+	for p in p50 p99; do
+		us=$(jq ".${p}_us" measured.json)
+		echo "$1 $p: $us us"
+		[ "$us" -ge "${least[$1_$p]:-1000000000}" ] || least[$1_$p]=$us
+	done
+}
+
+# A millisecond more for most, and for a few what a scheduler lets others run meanwhile.
+undisturbed()
+{
+	[ "${least[loud_p50]}" -le $((least[quiet_p50] * 2 + 1000)) ] &&
+		[ "${least[loud_p99]}" -le $((least[quiet_p99] * 2 + 10000)) ]
+}
+
+slow_clients()
+{
+	ctl show frontends | jq '.[0].active'
+}
+
 # hostile SCENARIO: 9,000 clients (the fd limit allows no more in one process, with what else is open) at one
-# frontend, and what that does to the clients of another.
+# frontend, and what that does to the clients of another. The crowd is still there at the end.
 hostile()
 {
-	local quiet loud kb
+	local round kb
+	local -A least
 	front=$(free_port)
 	read -ra back <<<"$(free_port 2)"
+	others=${back[1]}
 	origin a "127.0.0.1:${back[0]}" answer a
 	PROXYD_WORKERS=2 start_proxyd <<-END
 	global: {workers: 2}
 	frontends:
-	  slow: {bind: "127.0.0.1:$front", service: http, timeouts: {client: 5s}}
-	  others: {bind: "127.0.0.1:${back[1]}", forward: "127.0.0.1:${back[0]}"}
+	  slow: {bind: "127.0.0.1:$front", service: http, timeouts: {client: 10s}}
+	  others: {bind: "127.0.0.1:$others", forward: "127.0.0.1:${back[0]}"}
 	END
-	client -t 10 "127.0.0.1:${back[1]}" rate 200 2 >quiet.json
-	kb=$(rss_kb "$PROXYD_PID")
-	spawn slow "$HELPERS/client" -t 30 "127.0.0.1:$front" "$1" 9000 30
-	crowd=$SPAWNED_PID
-	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -ge 9000 ]' 15
-	client -t 10 "127.0.0.1:${back[1]}" rate 200 2 >loud.json
-	# Resident in both workers, the shared pages in each process that touched them: 9,000 times 768 bytes are
-	# 6.6 MiB.
-	kb=$(($(rss_kb "$PROXYD_PID") - kb))
-	assert_between "$((kb * 1024 / 9000))" 0 1500 "bytes each, shared pages counted several times"
-	assert_eq "$(jq .ok loud.json)" 400
-	quiet=$(jq .p99_us quiet.json)
-	loud=$(jq .p99_us loud.json)
-	echo "p99: $quiet us without, $loud us with them"
-	# A millisecond is what the scheduler of a shared machine adds.
-	[ "$loud" -le $((quiet * 2 + 1000)) ]
+	for round in {1..8}; do
+		measure quiet
+		kb=$(rss_kb "$PROXYD_PID")
+		spawn slow "$HELPERS/client" -t 30 "127.0.0.1:$front" "$1" 9000 30
+		crowd=$SPAWNED_PID
+		wait_until '[ "$(slow_clients)" -ge 9000 ]' 15
+		measure loud
+		# Resident in both workers, the shared pages in each process that touched them: 9,000 times 768 bytes
+		# are 6.6 MiB.
+		[ "$round" -gt 1 ] || assert_between $((($(rss_kb "$PROXYD_PID") - kb) * 1024 / 9000)) 0 1500 \
+			"bytes each, shared pages counted several times"
+		[ "$round" -lt 3 ] || ! undisturbed || return 0
+		[ "$round" -lt 8 ] || break
+		kill -KILL "$crowd"
+		wait_until '[ "$(slow_clients)" -eq 0 ]' 10
+	done
+	echo "at best: $(declare -p least)"
+	return 1
 }
 
 @test "hostile: 9,000 clients that say nothing cost no buffer, disturb nobody, end by their timeout" {
 	[ -z "$SAN" ] || skip "memory and latencies mean nothing under sanitizers"
 	hostile hold
-	wait_until '[ "$(ctl show frontends | jq ".[0].active")" -eq 0 ]' 20
+	wait_until '[ "$(slow_clients)" -eq 0 ]' 30
 }
 
 @test "hostile: 9,000 clients that send a byte a second cost no buffer and disturb nobody" {

@@ -10,9 +10,9 @@
  *   echo BYTES [CHUNK]       send and receive at once in pieces of CHUNK, compare, both ends
  *   fetch BYTES [SECONDS]    read nothing for SECONDS, then compare with an origin `source`
  *   reset BYTES              send that many, wait until they arrived, reset
- *   watch [BYTES] [fin]      send that many, then its own end when `fin`, print how the peer ended:
- *                            "eof BYTES MS" or "reset BYTES MS"
- *   rate N SECONDS           N requests a second, each on a connection of its own (client_many.c)
+ *   watch [BYTES] [fin]      send that many, then its own end when `fin`, print how the peer ended, and how
+ *                            long after the start of the connect: "eof BYTES MS" or "reset BYTES MS"
+ *   rate N SECONDS           N requests a second, each on a connection of its own, or until TERM (client_many.c)
  *   hold N SECONDS           N connections kept for so long, or until TERM (client_many.c)
  *   drip N SECONDS           the same, with a byte a second on each
  *
@@ -34,6 +34,7 @@
 
 static uint64_t seed = 1;
 static const char *source;
+static uint64_t start_ms;
 
 __attribute__((noreturn)) static void end(enum outcome outcome, const char *text)
 {
@@ -206,7 +207,6 @@ static void do_reset(int fd, int argc, char **argv)
 
 static void do_watch(int fd, int argc, char **argv)
 {
-	uint64_t start = now_ms();
 	uint64_t got = 0;
 	char buf[65536];
 	ssize_t n;
@@ -218,7 +218,7 @@ static void do_watch(int fd, int argc, char **argv)
 	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
 		got += (uint64_t)n;
 	printf("%s %llu %llu\n", n == 0 ? "eof" : "reset", (unsigned long long)got,
-		(unsigned long long)(now_ms() - start));
+		(unsigned long long)(now_ms() - start_ms));
 }
 
 static const struct scenario {
@@ -265,6 +265,7 @@ int main(int argc, char **argv)
 		return many_hold(&addr, parse_size(argv[2]), parse_size(argv[3]), true);
 	signal(SIGALRM, on_alarm);
 	alarm(timeout_s);
+	start_ms = now_ms();
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 		if (strcmp(name, scenarios[i].name) == 0) {
 			scenarios[i].run(connected(&addr), argc - 2, argv + 2);

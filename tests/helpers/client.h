@@ -17,8 +17,9 @@ enum outcome {
 	OUTCOME_WRONG = 7,
 };
 
-/* Start `rate` requests a second for so many seconds, against origins `answer`. Prints one JSON line: how
- * many came to which end, the 99th percentile in us, the slowest in ms, and how often each answer came. Exits 0 whatever the ends. */
+/* Start `rate` requests a second for so many seconds or until TERM, against origins `answer`. Prints one JSON
+ * line: how many came to which end, the 99th percentile in us, the slowest in ms, how often each answer came,
+ * and of the first failures when they began and ended. Exits 0 whatever the ends. */
 int many_rate(const struct peer_addr *addr, uint64_t rate, uint64_t seconds, uint64_t timeout_s);
 
 /* Open n connections, say "connected N" on stdout, keep them for so many seconds or until TERM, then send a

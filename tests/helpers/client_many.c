@@ -43,7 +43,8 @@ struct asker {
 	char answer[ANSWER_MAX];
 };
 
-#define TOOK_MAX 20000
+#define TOOK_MAX     20000
+#define FAILURES_MAX 32 /* shown, each with its time */
 
 /* One run of `rate`. */
 struct rate {
@@ -52,7 +53,14 @@ struct rate {
 	struct asker list; /* its head */
 	uint64_t started;
 	uint64_t ended[KINDS];
+	uint64_t begin_ms;
 	uint64_t slowest_ms;
+	size_t nfailures;
+	struct {
+		enum kind kind;
+		uint64_t started_ms; /* since the begin */
+		uint64_t ended_ms;
+	} failures[FAILURES_MAX];
 	uint32_t took_us100
 		[TOOK_MAX]; /* how many took so many tenths of a millisecond; the last: or more */
 	size_t nnames;
@@ -61,6 +69,14 @@ struct rate {
 		uint64_t count;
 	} names[NAMES_MAX];
 };
+
+static volatile sig_atomic_t enough;
+
+static void on_term(int signo)
+{
+	(void)signo;
+	enough = 1;
+}
 
 static enum kind kind_of_errno(int error)
 {
@@ -98,8 +114,8 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* 99 of 100 were at their end within this. */
-static uint64_t rate_p99_us(const struct rate *rate)
+/* So many of 100 were at their end within this. */
+static uint64_t rate_percentile_us(const struct rate *rate, unsigned percent)
 {
 	uint64_t all = 0;
 	uint64_t below = 0;
@@ -107,9 +123,21 @@ static uint64_t rate_p99_us(const struct rate *rate)
 
 	for (size_t i = 0; i < TOOK_MAX; i++)
 		all += rate->took_us100[i];
-	for (; took < TOOK_MAX && below * 100 < all * 99; took++)
+	for (; took < TOOK_MAX && below * 100 < all * percent; took++)
 		below += rate->took_us100[took];
 	return took * 100;
+}
+
+static void note_failure(struct rate *rate, const struct asker *asker, enum kind kind)
+{
+	size_t i = rate->nfailures;
+
+	if (kind == KIND_OK || i == FAILURES_MAX)
+		return;
+	rate->failures[i].kind = kind;
+	rate->failures[i].started_ms = asker->started_ms - rate->begin_ms;
+	rate->failures[i].ended_ms = now_ms() - rate->begin_ms;
+	rate->nfailures++;
 }
 
 static void asker_end(struct rate *rate, struct asker *asker, enum kind kind)
@@ -130,6 +158,7 @@ static void asker_end(struct rate *rate, struct asker *asker, enum kind kind)
 		}
 	}
 	rate->ended[kind]++;
+	note_failure(rate, asker, kind);
 	if (ms > rate->slowest_ms)
 		rate->slowest_ms = ms;
 	asker->next->prev = asker->prev;
@@ -196,12 +225,20 @@ static void print_rate(const struct rate *rate)
 	printf("{\"started\":%llu", (unsigned long long)rate->started);
 	for (int i = 0; i < KINDS; i++)
 		printf(",\"%s\":%llu", kind_names[i], (unsigned long long)rate->ended[i]);
-	printf(",\"p99_us\":%llu,\"slowest_ms\":%llu,\"answers\":{",
-		(unsigned long long)rate_p99_us(rate), (unsigned long long)rate->slowest_ms);
+	printf(",\"p50_us\":%llu,\"p99_us\":%llu,\"slowest_ms\":%llu,\"answers\":{",
+		(unsigned long long)rate_percentile_us(rate, 50),
+		(unsigned long long)rate_percentile_us(rate, 99),
+		(unsigned long long)rate->slowest_ms);
 	for (size_t i = 0; i < rate->nnames; i++)
 		printf("%s\"%s\":%llu", i ? "," : "", rate->names[i].text,
 			(unsigned long long)rate->names[i].count);
-	printf("}}\n");
+	printf("},\"failures\":[");
+	for (size_t i = 0; i < rate->nfailures; i++)
+		printf("%s{\"what\":\"%s\",\"started_ms\":%llu,\"ended_ms\":%llu}", i ? "," : "",
+			kind_names[rate->failures[i].kind],
+			(unsigned long long)rate->failures[i].started_ms,
+			(unsigned long long)rate->failures[i].ended_ms);
+	printf("]}\n");
 }
 
 int many_rate(
@@ -210,19 +247,24 @@ int many_rate(
 	struct rate rate = { .addr = addr };
 	struct epoll_event events[EVENTS_MAX];
 	uint64_t begin = now_ms();
+	uint64_t until = begin + seconds * 1000;
 
+	signal(SIGTERM, on_term);
+	rate.begin_ms = begin;
 	rate.list.next = &rate.list;
 	rate.list.prev = &rate.list;
 	rate.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	for (;;) {
-		uint64_t passed = now_ms() - begin;
-		uint64_t due =
-			(passed < seconds * 1000 ? passed : seconds * 1000) * per_second / 1000;
+		uint64_t now = now_ms();
+		uint64_t due;
 		int n;
 
+		if (enough && until > now)
+			until = now;
+		due = ((now < until ? now : until) - begin) * per_second / 1000;
 		while (rate.started < due)
 			asker_start(&rate);
-		if (passed >= seconds * 1000 && rate.list.next == &rate.list)
+		if (now >= until && rate.list.next == &rate.list)
 			break;
 		n = epoll_wait(rate.epoll_fd, events, EVENTS_MAX, 1);
 		for (int i = 0; i < n; i++)
@@ -237,14 +279,6 @@ int many_rate(
 }
 
 /* ------------------------------------------------------------------ hold */
-
-static volatile sig_atomic_t enough;
-
-static void on_term(int signo)
-{
-	(void)signo;
-	enough = 1;
-}
 
 /* All that waits, thrown away. 1: there was some; 0: nothing; -1: the peer has ended. */
 static int swallow(int fd)

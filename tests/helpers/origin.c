@@ -2,11 +2,13 @@
  *
  *   origin ADDRESS [-b BACKLOG] [-d MS] MODE [ARGUMENT]
  *
- * -d waits before the first byte is sent. USR1 ends the listener, connections stay. Prints "ready", then "accept N" for each connection and
- * "end N in=BYTES out=BYTES eof|reset|closed" when it is over: eof and reset are what the peer did, closed
- * when this side was the first.
+ * -d waits before the first byte is sent. USR1 ends the listener, connections stay, also those that wait to be
+ * accepted. Prints "ready", then "accept N" for each connection and "end N in=BYTES out=BYTES eof|reset|closed"
+ * when it is over: eof and reset are what the peer did, closed when this side was the first; "deaf" when USR1
+ * has ended the listener.
  */
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -278,7 +280,6 @@ static void on_usr1(int signo)
 {
 	(void)signo;
 	deaf = 1;
-	shutdown(listener, SHUT_RDWR);
 }
 
 static void *serve(void *arg)
@@ -303,12 +304,6 @@ static void accept_one(unsigned number)
 	if (!conn)
 		die("no memory");
 	conn->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	if (deaf) {
-		close(listener);
-		printf("deaf\n");
-		for (;;)
-			sleep_ms(1000);
-	}
 	if (conn->fd < 0)
 		die("accept: %s", strerror(errno));
 	conn->number = number;
@@ -322,7 +317,31 @@ static void accept_one(unsigned number)
 	pthread_attr_destroy(&attr);
 }
 
-/* What is in the queue is accepted before the listener goes, so that nobody who got in is thrown out. */
+/* The end of a listener resets whoever waits in its queue, although he is connected for all he knows and may
+ * have asked already: no proxy can hide that. So nobody new is let in first (a filter sees what begins at the
+ * TCP header; connections inherit it, and get no SYN), and who is in is accepted. A SYN that was dropped
+ * meanwhile comes again after a second and is refused then. Gives the number of the next connection. */
+static unsigned close_listener(unsigned number)
+{
+	struct sock_filter no_syn[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),    /* the flags */
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x12), /* ACK, SYN */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x02, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = { sizeof(no_syn) / sizeof(no_syn[0]), no_syn };
+	struct pollfd waiting = { .fd = listener, .events = POLLIN };
+
+	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		die("SO_ATTACH_FILTER: %s", strerror(errno));
+	/* So long a handshake may still be under way. */
+	while (poll(&waiting, 1, 20) > 0)
+		accept_one(number++);
+	close(listener);
+	return number;
+}
+
 static void blink(const struct peer_addr *addr, int backlog, uint64_t ms)
 {
 	unsigned number = 1;
@@ -331,14 +350,32 @@ static void blink(const struct peer_addr *addr, int backlog, uint64_t ms)
 		uint64_t end_ms = now_ms() + ms;
 		struct pollfd waiting = { .fd = listener, .events = POLLIN };
 
-		while (poll(&waiting, 1, now_ms() < end_ms ? 1 : 0) > 0 || now_ms() < end_ms) {
-			if ((waiting.revents & POLLIN) != 0)
+		while (now_ms() < end_ms) {
+			if (poll(&waiting, 1, 1) > 0)
 				accept_one(number++);
 		}
-		close(listener);
+		number = close_listener(number);
 		sleep_ms(ms);
 		listener = peer_listen(addr, backlog);
 	}
+}
+
+/* USR1 comes through while this waits, and at no other time. */
+static void serve_until_deaf(void)
+{
+	struct pollfd waiting = { .fd = listener, .events = POLLIN };
+	unsigned number = 1;
+	sigset_t none;
+
+	sigemptyset(&none);
+	while (!deaf) {
+		if (ppoll(&waiting, 1, NULL, &none) > 0)
+			accept_one(number++);
+	}
+	close_listener(number);
+	printf("deaf\n");
+	for (;;)
+		sleep_ms(1000);
 }
 
 /* full: accepts nobody and has filled its own queue, so that a connect is left without an answer. */
@@ -361,6 +398,7 @@ int main(int argc, char **argv)
 {
 	struct peer_addr addr;
 	int backlog = 1024;
+	sigset_t usr1;
 	int option;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -390,9 +428,12 @@ int main(int argc, char **argv)
 		argument = argv[optind + 1];
 	listener = peer_listen(&addr, backlog);
 	signal(SIGUSR1, on_usr1);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	/* Inherited by the threads. */
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
 	printf("ready\n");
 	if (strcmp(mode->name, "blink") == 0)
 		blink(&addr, backlog, parse_size(argument));
-	for (unsigned number = 1;; number++)
-		accept_one(number);
+	serve_until_deaf();
 }

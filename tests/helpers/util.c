@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -84,6 +85,12 @@ int peer_socket(const struct peer_addr *addr)
 	return fd;
 }
 
+void set_nonblocking(int fd)
+{
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+		die("fcntl: %s", strerror(errno));
+}
+
 int peer_listen(const struct peer_addr *addr, int backlog)
 {
 	int fd = peer_socket(addr);
@@ -144,6 +151,14 @@ void stream_fill(uint64_t seed, uint64_t offset, char *buf, size_t len)
 {
 	while (len > 0) {
 		uint64_t word = stream_word(seed, offset / 8);
+
+		if (offset % 8 == 0 && len >= 8) {
+			memcpy(buf, &word, 8);
+			buf += 8;
+			offset += 8;
+			len -= 8;
+			continue;
+		}
 		size_t from = offset % 8;
 		size_t n = 8 - from < len ? 8 - from : len;
 

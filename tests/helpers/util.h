@@ -20,6 +20,7 @@ struct peer_addr {
 void peer_addr_parse(const char *text, struct peer_addr *addr_r);
 int peer_listen(const struct peer_addr *addr, int backlog);
 int peer_socket(const struct peer_addr *addr); /* blocking; TCP_NODELAY */
+void set_nonblocking(int fd);
 
 /* Decimal, with k, m or g for powers of 1024. */
 uint64_t parse_size(const char *text);

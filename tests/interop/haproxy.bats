@@ -68,7 +68,8 @@ both_ways()
 	proxyd_between "$middle" "$back"
 	sed -i 's/mode tcp/mode tcp\n    default-server check inter 100ms rise 1 fall 1/' haproxy.cfg
 	haproxy_between "$front" "$middle"
+	# After its first check, while nothing is known of it yet: it looks again every 100 ms.
 	sleep 1
+	wait_until 'echo "show stat" | socat - "UNIX-CONNECT:haproxy.sock" | grep -E "^relay,a,.*,UP,"' 3
 	client "127.0.0.1:$front" echo 1000
-	echo "show stat" | socat - "UNIX-CONNECT:haproxy.sock" | grep -E '^relay,a,' | grep -q ',UP,'
 }

@@ -29,6 +29,7 @@ struct witness {
 	unsigned free_at;           /* free the channel in this message, from 1; 0: in none */
 	struct channel *reply_from; /* send from inside of on_message, when not NULL */
 	unsigned ends;
+	unsigned rooms;
 	enum channel_end end;
 	char why[160];
 };
@@ -119,7 +120,8 @@ static struct channel *new_side(enum channel_side side, struct witness *w)
 	const struct channel_handlers handlers = { on_message, on_end, w, NULL };
 
 	w->kept_fd = -1;
-	return channel_new(base, pair[side == CHANNEL_CHILD], side, &handlers);
+	return channel_new(
+		base, pair[side == CHANNEL_CHILD || side == CHANNEL_KEEPER], side, &handlers);
 }
 
 static void run(void)
@@ -367,6 +369,108 @@ static void test_answer_from_within_to_the_dead(void **state)
 	channel_free(child);
 }
 
+/* As many fds as the elements say is the handler's to check; too many are not. */
+static void test_some_fds(void **state)
+{
+	(void)state;
+	close(pair[0]);
+	close(pair[1]);
+	for (size_t nfds = 0; nfds < 6; nfds++) {
+		struct witness k = { 0 };
+		const struct raw raw = { .type = W2K_DEPOSIT,
+			.payload_bytes = 2 * sizeof(struct msg_deposit) };
+		struct channel *keeper;
+
+		assert_int_equal(channel_pair(pair), 0);
+		keeper = new_side(CHANNEL_KEEPER, &k);
+		send_raw(pair[0], &raw, offsetof(struct raw, payload) + raw.payload_bytes,
+			STDIN_FILENO, nfds);
+		run();
+		assert_int_equal(k.messages, 1);
+		assert_int_equal(k.last.nfds, nfds);
+		channel_free(keeper);
+		close(pair[0]);
+	}
+}
+
+/* What a dead process sent is read to its end at once, without the loop. */
+static void test_drain(void **state)
+{
+	struct witness m = { 0 }, c = { 0 };
+	struct channel *master = new_side(CHANNEL_MASTER, &m);
+	struct channel *child = new_side(CHANNEL_CHILD, &c);
+
+	(void)state;
+	for (int i = 0; i < 200; i++)
+		send_ready(child);
+	channel_drain(master);
+	assert_int_equal(m.messages, 200);
+	assert_int_equal(m.ends, 0);
+	send_ready(child);
+	channel_free(child);
+	channel_drain(master);
+	assert_int_equal(m.messages, 201);
+	assert_int_equal(m.ends, 1);
+	run();
+	assert_int_equal(m.ends, 1);
+	channel_free(master);
+}
+
+static void on_room(struct channel *channel, void *arg)
+{
+	struct witness *w = arg;
+
+	assert_true(channel_has_room(channel));
+	w->rooms++;
+}
+
+static void test_room(void **state)
+{
+	struct witness m = { 0 }, c = { 0 };
+	const struct channel_handlers handlers = { on_message, on_end, &m, on_room };
+	struct channel *master = channel_new(base, pair[0], CHANNEL_MASTER, &handlers);
+	struct channel *child;
+	unsigned sent = 0;
+
+	(void)state;
+	while (channel_has_room(master)) {
+		send_stop(master, sent++);
+		assert_in_range(sent, 1, 10000);
+	}
+	child = new_side(CHANNEL_CHILD, &c);
+	run();
+	assert_int_equal(c.messages, sent);
+	assert_int_equal(m.rooms, 1);
+	assert_true(channel_has_room(master));
+	channel_free(child);
+	run();
+	assert_false(channel_has_room(master));
+	channel_free(master);
+}
+
+/* The fd lives on, in another channel. */
+static void test_detach(void **state)
+{
+	struct witness m = { 0 }, c = { 0 };
+	struct channel *master = new_side(CHANNEL_MASTER, &m);
+	struct channel *child = new_side(CHANNEL_CHILD, &c);
+	int fd;
+
+	(void)state;
+	send_stop(master, 1);
+	fd = channel_detach(master);
+	assert_int_equal(fd, pair[0]);
+	master = new_side(CHANNEL_MASTER, &m);
+	send_stop(master, 2);
+	send_ready(child);
+	run();
+	assert_int_equal(c.messages, 2);
+	assert_int_equal(m.messages, 1);
+	assert_int_equal(c.ends, 0);
+	channel_free(child);
+	channel_free(master);
+}
+
 /* One turn is bounded: another channel gets its turn in between. */
 static void test_budget(void **state)
 {
@@ -461,12 +565,14 @@ static void test_listeners_without_their_fds(void **state)
 	close(pair[1]);
 	for (size_t nfds = 0; nfds < 5; nfds++) {
 		struct witness c = { 0 };
-		const struct raw raw = { .type = M2W_LISTENERS, .payload_bytes = 4 * 8 };
+		const struct raw raw = { .type = M2W_LISTENERS,
+			.payload_bytes = 4 * sizeof(struct msg_listener) };
 		struct channel *child;
 
 		assert_int_equal(channel_pair(pair), 0);
 		child = new_side(CHANNEL_CHILD, &c);
-		send_raw(pair[0], &raw, offsetof(struct raw, payload) + 4 * 8, STDIN_FILENO, nfds);
+		send_raw(pair[0], &raw, offsetof(struct raw, payload) + raw.payload_bytes,
+			STDIN_FILENO, nfds);
 		run();
 		assert_int_equal(c.messages, nfds == 4);
 		assert_int_equal(c.ends, nfds != 4);
@@ -496,6 +602,10 @@ int main(void)
 		CHANNEL_TEST(test_peer_that_stops_reading_for_good),
 		CHANNEL_TEST(test_free_from_within),
 		CHANNEL_TEST(test_answer_from_within_to_the_dead),
+		CHANNEL_TEST(test_some_fds),
+		CHANNEL_TEST(test_drain),
+		CHANNEL_TEST(test_room),
+		CHANNEL_TEST(test_detach),
 		CHANNEL_TEST(test_budget),
 		CHANNEL_TEST(test_broken_peers),
 		CHANNEL_TEST(test_less_than_a_header),

@@ -250,7 +250,7 @@ static void test_a_cut_turn_is_found_by_arithmetic(void **state)
 	while (kernel_consumed(w.from.fd) == 0 && w.moved < 4000)
 		(void)turn(&w);
 	send_some(&w, 9000, 5000);
-	usleep(1000);
+	usleep(10000);
 	w.from.flags |= STREAM_READABLE;
 	assert_int_equal(stream_peek(&w.from, buf, 1234), 1234);
 	assert_int_equal(stream_send(&w.to, buf, 1234), 1234);
@@ -268,7 +268,7 @@ static void test_a_fin_comes_after_the_last_byte(void **state)
 	open_world(&w, false);
 	send_some(&w, 0, 100000);
 	shutdown(w.sender, SHUT_WR);
-	usleep(1000);
+	usleep(10000);
 	while (turn(&w) != PUMP_FIN)
 		continue;
 	assert_int_equal(w.moved, 100000);
@@ -283,7 +283,7 @@ static void reset(int *fd)
 	setsockopt(*fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(*fd);
 	*fd = -1;
-	usleep(1000);
+	usleep(10000);
 }
 
 static void test_a_reset_comes_after_what_was_received(void **state)
@@ -294,7 +294,7 @@ static void test_a_reset_comes_after_what_was_received(void **state)
 	(void)state;
 	open_world(&w, false);
 	send_some(&w, 0, 5000);
-	usleep(1000);
+	usleep(10000);
 	reset(&w.sender);
 	do {
 		result = turn(&w);
@@ -313,7 +313,7 @@ static void test_a_reset_writer_is_told_apart(void **state)
 	open_world(&w, false);
 	reset(&w.receiver);
 	send_some(&w, 0, 100);
-	usleep(1000);
+	usleep(10000);
 	assert_int_equal(turn(&w), PUMP_TO_RESET);
 	assert_true(w.to.flags & STREAM_RESET);
 	close_world(&w);

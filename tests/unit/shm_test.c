@@ -5,9 +5,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -273,6 +276,138 @@ static void test_reap_bounds_what_it_reads(void **state)
 	shm_free(shm);
 }
 
+/* Another process finds all of it through the fd. */
+static void test_attach(void **state)
+{
+	struct shm *shm = make(16);
+	const char *error = NULL;
+	struct shm *other;
+
+	(void)state;
+	assert_int_equal(shm_place(shm, SHM_SERVER, "b/s"), 0);
+	shm_record(shm, 3, 15)->id = 4711;
+	other = shm_attach(dup(shm_fd(shm)), &error);
+	assert_non_null(other);
+	assert_int_equal(shm_records(other), 16);
+	assert_string_equal(shm_name(other, SHM_SERVER, 0), "b/s");
+	assert_int_equal(shm_record(other, 3, 15)->id, 4711);
+	shm_free(shm);
+	shm_slot(other, 1)->state = SLOT_SERVING;
+	shm_free(other);
+}
+
+static int memory(unsigned seals)
+{
+	int fd = memfd_create("other", MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+	return fd;
+}
+
+static void test_attach_refuses_what_is_none(void **state)
+{
+	const unsigned seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	struct shm *shm = make(16);
+	/* Anything after the magic, each alone. The header has 4 byte numbers up to record_bytes. */
+	const size_t header_bytes = 8 + 8 * 4 + 2 * 8;
+	const char *error;
+	int fd;
+
+	(void)state;
+	assert_null(shm_attach(open("/dev/null", O_RDWR), &error));
+	assert_null(shm_attach(memory(0), &error));
+	assert_string_equal(error, "it is not sealed shared memory");
+	assert_null(shm_attach(memory(seals), &error));
+	assert_string_equal(error, "it is not proxyd's shared memory");
+	for (size_t at = 0; at < header_bytes; at += 4) {
+		uint32_t was;
+		uint32_t bad;
+
+		assert_int_equal(pread(shm_fd(shm), &was, sizeof(was), (off_t)at), sizeof(was));
+		bad = was ^ 0x80000001;
+		assert_int_equal(pwrite(shm_fd(shm), &bad, sizeof(bad), (off_t)at), sizeof(bad));
+		fd = dup(shm_fd(shm));
+		error = NULL;
+		assert_null(shm_attach(fd, &error));
+		assert_non_null(error);
+		assert_int_equal(fcntl(fd, F_GETFD), -1);
+		assert_int_equal(pwrite(shm_fd(shm), &was, sizeof(was), (off_t)at), sizeof(was));
+	}
+	shm_free(shm);
+}
+
+/* A slot is one worker's until its relays are others', and then the lowest free one again. */
+static void test_slots_are_taken_and_freed(void **state)
+{
+	struct shm *shm = make(16);
+
+	(void)state;
+	for (uint32_t i = 0; i < SHM_SLOTS; i++)
+		assert_int_equal(shm_slot_take(shm), i);
+	assert_int_equal(shm_slot_take(shm), SHM_NONE);
+	shm_slot_died(shm, 7);
+	assert_int_equal(shm_slot(shm, 7)->state, SLOT_DEAD);
+	assert_int_equal(shm_slot_take(shm), SHM_NONE);
+	shm_slot_reap(shm, 9);
+	shm_slot_reap(shm, 7);
+	assert_int_equal(shm_slot_take(shm), 7);
+	assert_int_equal(shm_slot_take(shm), 9);
+	assert_int_equal(shm_slot_take(shm), SHM_NONE);
+	assert_int_equal(shm_master(shm)->slots, SHM_SLOTS);
+	shm_free(shm);
+}
+
+static long memory_kb(const struct shm *shm)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(shm_fd(shm), &st), 0);
+	return st.st_blocks / 2;
+}
+
+/* Slots that were used once cost nothing when they are free again. */
+static void test_reaped_records_cost_no_memory(void **state)
+{
+	struct shm *shm = make(4096);
+	long before;
+
+	(void)state;
+	shm_slot_use(shm, 0);
+	shm_slot_reap(shm, 0);
+	before = memory_kb(shm);
+	for (uint32_t i = 0; i < 4096; i++)
+		shm_record(shm, 0, i)->id = i + 1;
+	shm_slot(shm, 0)->records = 4096;
+	assert_in_range(memory_kb(shm), before + 1024, before + 1100);
+	assert_int_equal(shm_slot_reap(shm, 0), 4096);
+	assert_in_range(memory_kb(shm), 0, before + 8);
+	assert_int_equal(shm_record(shm, 0, 4095)->id, 0);
+	shm_free(shm);
+}
+
+/* What the current configuration has. */
+static void test_places_of_a_generation(void **state)
+{
+	struct shm *shm = make(16);
+	uint32_t gone = shm_place(shm, SHM_SERVER, "b/gone");
+	uint32_t stays = shm_place(shm, SHM_SERVER, "b/stays");
+
+	(void)state;
+	shm_master(shm)->generation = 1;
+	shm_place_stays(shm, SHM_SERVER, gone, 1);
+	shm_place_stays(shm, SHM_SERVER, stays, 1);
+	assert_true(shm_place_is_current(shm, SHM_SERVER, gone));
+	shm_place_stays(shm, SHM_SERVER, stays, 2);
+	assert_true(shm_place_is_current(shm, SHM_SERVER, gone));
+	shm_master(shm)->generation = 2;
+	assert_false(shm_place_is_current(shm, SHM_SERVER, gone));
+	assert_true(shm_place_is_current(shm, SHM_SERVER, stays));
+	assert_false(shm_place_is_current(shm, SHM_SERVER, SHM_NONE));
+	shm_free(shm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +418,11 @@ int main(void)
 		cmocka_unit_test(test_reap_clears_records),
 		cmocka_unit_test(test_a_limit_holds_over_all_workers),
 		cmocka_unit_test(test_reap_bounds_what_it_reads),
+		cmocka_unit_test(test_attach),
+		cmocka_unit_test(test_attach_refuses_what_is_none),
+		cmocka_unit_test(test_slots_are_taken_and_freed),
+		cmocka_unit_test(test_reaped_records_cost_no_memory),
+		cmocka_unit_test(test_places_of_a_generation),
 	};
 
 	return cmocka_run_group_tests_name("shm", tests, NULL, NULL);

@@ -1,0 +1,258 @@
+# shellcheck shell=bash disable=SC2154,SC2004 # the runner's variables; keys are not arithmetic
+# The peers of the bench: how each is configured, started, found and ended. One worker each, pinned to the proxy's
+# core with all that belongs to it.
+#
+# A peer is a function config_PEER_SETUP that prints its configuration to stdout, for the frontend ports
+# $front_first to $front_last and the origin's $back_first to $back_last, and a function command_PEER that sets
+# `command`, given that file. What a peer needs besides is a directory of its own, $dir. A peer without the function
+# for a setup takes no part in its loads.
+
+# As Debian and their own documentation have them, with timeouts so that nothing lives for ever.
+haproxy_frame()
+{
+	local port
+
+	cat <<-END
+	global
+	    nbthread 1
+	    maxconn $((relays_max + 100))
+	    $1
+	defaults
+	    mode tcp
+	    timeout connect 5s
+	    timeout client 1m
+	    timeout server 1m
+	    $2
+	listen bench
+	    bind 127.0.0.1:$front_first-$front_last
+	    balance roundrobin
+	END
+	for ((port = back_first; port <= back_last; port++)); do
+		echo "    server s$port 127.0.0.1:$port"
+	done
+}
+
+config_haproxy_tcp()
+{
+	haproxy_frame "" ""
+}
+
+# A quarter of maxconn, which is its default, would be more open files than many a limit allows.
+config_tuned_tcp()
+{
+	haproxy_frame "tune.pipesize 1048576
+	    maxpipes 256" "option splice-auto"
+}
+
+# Told to splice always: the auto of Debian's version does not find out by itself on every load.
+config_spliced_bulk()
+{
+	haproxy_frame "tune.pipesize 1048576
+	    maxpipes 256" "option splice-request
+	    option splice-response"
+}
+
+config_nginx_tcp()
+{
+	local port
+
+	cat <<-END
+	load_module $nginx_stream;
+	user $(id -un);
+	worker_processes 1;
+	worker_rlimit_nofile $files_max;
+	daemon off;
+	pid $dir/nginx.pid;
+	error_log $dir/error.log;
+	events { worker_connections $((relays_max * 2 + 100)); }
+	stream {
+	    upstream origin {
+	$(for ((port = back_first; port <= back_last; port++)); do echo "        server 127.0.0.1:$port;"; done)
+	    }
+	    server {
+	$(for ((port = front_first; port <= front_last; port++)); do echo "        listen 127.0.0.1:$port;"; done)
+	        proxy_pass origin;
+	        proxy_connect_timeout 5s;
+	        proxy_timeout 1m;
+	    }
+	}
+	END
+}
+
+# With everything on that the goals ask for: health checks, timeouts, statistics, a line per relay in a file.
+config_proxyd_tcp()
+{
+	local port servers=""
+
+	for ((port = back_first; port <= back_last; port++)); do
+		servers+="s$port: \"127.0.0.1:$port\", "
+	done
+	cat <<-END
+	global:
+	  workers: 1
+	  control: {path: "$dir/control.sock"}
+	  access_log: {to: "$dir/access.log", format: text}
+	frontends:
+	  bench:
+	    bind: "127.0.0.1:$front_first-$front_last"
+	    backend: origin
+	    timeouts: {client: ${client_timeout:-60s}}
+	backends:
+	  origin:
+	    check: {type: tcp, inter: 2s}
+	    servers: {${servers%, }}
+	END
+}
+
+# Streams: the same, and one peer more.
+config_haproxy_bulk()
+{
+	config_haproxy_tcp
+}
+
+config_tuned_bulk()
+{
+	config_tuned_tcp
+}
+
+config_nginx_bulk()
+{
+	config_nginx_tcp
+}
+
+config_proxyd_bulk()
+{
+	config_proxyd_tcp
+}
+
+command_haproxy()
+{
+	command=(haproxy -db -q -f "$1")
+}
+
+command_tuned()
+{
+	command_haproxy "$1"
+}
+
+command_spliced()
+{
+	command_haproxy "$1"
+}
+
+# Before it has read its configuration it logs where Debian built it to: said here, so that it need not be root.
+command_nginx()
+{
+	command=(nginx -e "$dir/error.log" -p "$dir" -c "$1")
+}
+
+command_proxyd()
+{
+	command=("$BUILD/proxyd" -c "$1")
+}
+
+version_of()
+{
+	case $1 in
+	none) echo "no proxy in between" ;;
+	haproxy | tuned | spliced) haproxy -v | sed -n '1s/^HAProxy version \([^ ]*\).*/HAProxy \1/p' ;;
+	nginx) nginx -v 2>&1 | sed 's/.*nginx\//nginx /' ;;
+	proxyd) "$BUILD/proxyd" -V | head -n 1 ;;
+	esac
+}
+
+peer_exists()
+{
+	[ "$1" = none ] || declare -F "config_$1_$2" >/dev/null
+}
+
+descendants()
+{
+	local child
+
+	# shellcheck disable=SC2013 # words are what is wanted
+	for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+		echo "$child"
+		descendants "$child"
+	done
+}
+
+# What follows is about a peer in one setup: PEER SETUP. Each such pair has its own ports, processes and directory.
+
+# Its processes, by commas; none has none.
+peer_pids()
+{
+	[ "$1" = none ] || { echo "${peer_pid[$1.$2]}" && descendants "${peer_pid[$1.$2]}"; } | paste -sd,
+}
+
+# Where the load goes.
+peer_address()
+{
+	local first=$back_first
+
+	[ "$1" = none ] || first=${peer_first[$1.$2]}
+	echo "127.0.0.1:$first-$((first + ports - 1))"
+}
+
+peer_dir()
+{
+	echo "$state/$1.$2"
+}
+
+# Write its configuration. Variables that it looks at may have been changed.
+peer_configure()
+{
+	local dir front_first=${peer_first[$1.$2]} front_last
+
+	front_last=$((front_first + ports - 1))
+	dir=$(peer_dir "$1" "$2")
+	"config_$1_$2" >"$dir/config"
+}
+
+# Until it relays. What is there already stays.
+peer_start()
+{
+	local key=$1.$2 dir tries command=()
+
+	[ "$1" != none ] && [ -z "${peer_pid[$key]:-}" ] || return 0
+	[ -n "${peer_first[$key]:-}" ] || peer_first[$key]=$("$BUILD/tests/helpers/free-port" "$ports" | head -n 1)
+	dir=$(peer_dir "$1" "$2")
+	mkdir -p "$dir"
+	peer_configure "$1" "$2"
+	"command_$1" "$dir/config"
+	taskset -c "$proxy_core" "${command[@]}" >>"$dir/out" 2>&1 </dev/null &
+	peer_pid[$key]=$!
+	for ((tries = 0; tries < 100; tries++)); do
+		! "$load" -c 1 -w 0 -t 0.01 "$(peer_address "$1" "$2")" 2>/dev/null | grep -q '"failures":0,' || return 0
+		kill -0 "${peer_pid[$key]}" 2>/dev/null || break
+		sleep 0.05
+	done
+	tail -n 20 "$dir/out" >&2
+	fail "$1 does not relay"
+}
+
+# Now, not politely: what it still has is nobody's.
+peer_stop()
+{
+	local pids
+
+	[ -n "${peer_pid[$1.$2]:-}" ] || return 0
+	pids=$(peer_pids "$1" "$2")
+	# shellcheck disable=SC2086 # words
+	kill -KILL ${pids//,/ } 2>/dev/null
+	wait "${peer_pid[$1.$2]}" 2>/dev/null
+	unset "peer_pid[$1.$2]"
+}
+
+# Proportional memory of all of a peer's processes, in bytes: what they share is counted once.
+peer_memory()
+{
+	local pid kb total=0
+
+	for pid in $(peer_pids "$1" "$2" | tr , ' '); do
+		kb=$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup") || return 1
+		[ -n "$kb" ] || return 1
+		total=$((total + kb))
+	done
+	echo $((total * 1024))
+}

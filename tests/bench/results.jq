@@ -1,0 +1,72 @@
+# From measurements (results.jsonl, slurped) to results: for each load and peer the median of every figure with its
+# range over the rounds, and how proxyd stands to others, round by round. What had a failure in any round has no
+# figures. Arguments: meta, and rows (the lines of the table of loads).
+
+def median: sort | if length == 0 then null elif length % 2 == 1 then .[(length - 1) / 2]
+	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+def spread: if length == 0 then null else {median: median, min: min, max: max} end;
+
+# One measurement's figures: CPU in microseconds per unit (milliseconds per GB), rate in units per second, latency
+# in microseconds, memory in bytes. others is the part of the machine that something else used meanwhile.
+def figures:
+	(if .unit == "GB" then {per: 1e9, cpu: 1e6} else {per: 1, cpu: 1e3} end) as $scale
+	| ((.units // 0) / $scale.per) as $units
+	| (if $units > 0 then {rate: ($units / .seconds)} else {} end)
+	+ (if $units > 0 and .cpu_machine_ns != null then
+		(.cpu_proxy_ns + .cpu_origin_ns + .cpu_load_ns) as $own
+		| {machine: ($own / $units / $scale.cpu),
+		others: ([(.cpu_machine_ns - $own) / (.seconds * 1e9 * $meta.cores), 0] | max)}
+		+ (if .peer != "none" then {cpu: (.cpu_proxy_ns / $units / $scale.cpu)} else {} end)
+		else {} end)
+	+ {p50: .p50_us, p99: .p99_us, p999: .p999_us, memory, pause: .pause_ms, fixed_rate,
+		idle_cpu: (if .idle_cpu_ns then .idle_cpu_ns / 1e6 else null end)}
+	| with_entries(select(.value != null));
+
+def peer_result:
+	([.[].failures] | add) as $failures
+	| {failures: $failures}
+	+ if $failures > 0 then {failed: ([.[].failed] | add)} else
+		map({round, figures: figures}) as $rounds
+		| {figures: (reduce ($rounds | map(.figures | keys) | add | unique[]) as $key ({};
+			.[$key] = ([$rounds[].figures[$key] | select(. != null)] | spread))),
+		rounds: $rounds}
+	end;
+
+# The better of two figures is the smaller one, but for rates.
+def best($key): if $key == "rate" then max_by(.value) else min_by(.value) end;
+
+# proxyd's figure over another's in the same round.
+def ratio($ours; $theirs; $key):
+	[$ours[] as $o | $theirs[] | select(.round == $o.round)
+		| select(.figures[$key] != null and .figures[$key] > 0 and $o.figures[$key] != null)
+		| $o.figures[$key] / .figures[$key]] | spread;
+
+def best_peer($key):
+	[to_entries[] | select(.key != "none" and .key != "proxyd" and .value.figures[$key] != null)
+		| {peer: .key, value: .value.figures[$key].median}]
+	| if length == 0 then null else best($key).peer end;
+
+def against($key; $peer):
+	if $peer == null or .[$peer].rounds == null or .proxyd.rounds == null then null
+	else ratio(.proxyd.rounds; .[$peer].rounds; $key) | if . == null then null else . + {peer: $peer} end end;
+
+# FIGURE<=RATIO[/PEER], or FIGURE<=NUMBER= for a figure as it is.
+def goal($peers):
+	capture("^(?<figure>[a-z0-9]+)(?<op><=|>=)(?<bound>[0-9.]+)(?<rest>.*)$")
+	| .figure as $figure | .rest as $rest
+	| .bound |= tonumber
+	| .is = ($peers | if $rest == "=" then .proxyd.figures[$figure]
+		else against($figure; if $rest == "" then best_peer($figure) else $rest[1:] end) end)
+	| .absolute = ($rest == "=")
+	| .reached = (if .is == null then null elif .op == "<=" then .is.median <= .bound else .is.median >= .bound end)
+	| del(.rest);
+
+map(select(.load != null)) as $samples
+| [$rows[] | split(" ") as $row
+	| ($samples | map(select(.load == $row[0]))) as $mine | select($mine | length > 0)
+	| ($mine | group_by(.peer) | map({key: .[0].peer, value: peer_result}) | from_entries) as $peers
+	| {name: $row[0], setup: $row[1], kind: $row[2], unit: $row[3], options: ($row[5:] | join(" ")), $peers,
+		ratios: ($peers | [("rate", "cpu", "p99", "memory") as $key | {key: $key, value: against($key; best_peer($key))},
+			{key: "machine", value: against("machine"; "none")}] | unique | map(select(.value != null)) | from_entries),
+		goals: [$row[4] | select(. != "-") | split(",")[] | goal($peers)]}]
+| {meta: $meta, loads: .}

@@ -1,0 +1,25 @@
+# What both forms of the results say in the same words.
+
+# Three digits that count.
+def short: if . == null then "-" elif . == 0 then "0" elif fabs >= 100 then round | tostring
+	elif fabs >= 10 then (. * 10 | round / 10 | tostring) else (. * 100 | round / 100 | tostring) end;
+def range: if .min == null then "" else " (\(.min | short) to \(.max | short))" end;
+
+# The peers in the order in which they are shown.
+def order: ["none", "haproxy", "tuned", "spliced", "nginx", "proxyd"] as $known
+	| keys as $there | ($known - ($known - $there)) + ($there - $known);
+
+def ratio_words:
+	to_entries | map("\(.key) \(.value.median | short)\(.value | range) of \(.value.peer)") | join(", ");
+
+def goal_words:
+	"\(.figure) \(.op) \(.bound)" + (if .absolute or .is == null then "" else " of \(.is.peer)" end)
+	+ ": " + (if .is == null then "not measured" else "\(.is.median | short)\(.is | range), "
+		+ (if .reached then "reached" else "MISSED" end) end);
+
+# The part of the machine that other programs had at most, over the loads.
+def disturbed: [.loads[].peers[].figures.others.median // 0] | max // 0;
+
+def machine_words: "\(.meta.date), \(.meta.cpu), \(.meta.cores) cores, \(.meta.kernel), commit \(.meta.commit)";
+def version_words: .meta.versions | to_entries | map("\(.key): \(.value)") | join("; ");
+def manner_words: "\(.meta.rounds) rounds of \(.meta.span_s) s after \(.meta.warm_s) s, medians; CPU is the proxy\u0027s own (all its processes) per unit, machine is proxy, origin and load.";

@@ -1,0 +1,121 @@
+#!/usr/bin/env bats
+# alone: counts what a worker does, and other programs' pages and sockets would be in the figures.
+# What a relay costs, as numbers that are the same on every machine: system calls, allocations, bytes. A bound says
+# what today's worker does; a change that makes it dearer fails here, long before a bench tells (tests/bench).
+# A change that makes it cheaper is welcome to lower them.
+
+load helpers/common
+
+# Everything is on that is on in the bench: a line per relay in a file, timeouts, statistics.
+setup()
+{
+	common_setup
+	[ -z "$SAN" ] || skip "sanitizers have system calls, malloc and memory of their own"
+	front=$(free_port)
+	back=$(free_port)
+	spawn origin "$BUILD/tests/bench/origin" "127.0.0.1:$back"
+	wait_until 'grep -q ready origin.out' 5
+}
+
+start_guarded()
+{
+	start_proxyd <<-END
+	global:
+	  workers: 1
+	  access_log: {to: "$PWD/access.log", format: text}
+	frontends:
+	  front: {bind: "127.0.0.1:$front", backend: back}
+	backends:
+	  back: {servers: {a: "127.0.0.1:$back"}, timeouts: {connect: 5s, server: 1m}}
+	END
+}
+
+# Requests through proxyd, one after the other unless -c says otherwise; fails unless all were answered rightly.
+requests()
+{
+	"$BUILD/tests/bench/load" -w 0 "$@" "127.0.0.1:$front" >load.json || return 1
+	assert_eq "$(jq .failures load.json)" 0 "$(cat load.json)"
+}
+
+# assert_calls MOST COUNT OPTION...: the worker makes at most so many system calls for each of COUNT requests that
+# are relayed one after the other. In hundredths, for a few calls are the clock's.
+assert_calls()
+{
+	local most=$1 count=$2 calls
+	shift 2
+
+	spawn strace strace -c -U name,calls -o strace.txt -p "$(worker_pids)"
+	wait_until 'grep -q attached strace.err || ! alive "$SPAWNED_PID"' 5
+	grep -q 'rocess .* attached' strace.err || skip "may not trace a process here: $(head -n 1 strace.err)"
+	requests -c 1 -N "$count" "$@" || return 1
+	kill -INT "$SPAWNED_PID"
+	wait_until '! alive "$SPAWNED_PID"' 5
+	calls=$(awk '$1 == "total" { print $2 }' strace.txt)
+	echo "$calls system calls for $count"
+	assert_between $((calls * 100 / count)) 100 "$most" "hundredths of a system call each" ||
+		{ cat strace.txt >&2 && return 1; }
+}
+
+@test "guard: system calls of a request on a kept connection" {
+	start_guarded
+	requests -c 1 -N 100
+	assert_calls 1015 1000 -q 64 -a 64
+}
+
+@test "guard: system calls of a new connection with one request" {
+	start_guarded
+	requests -c 1 -N 100 -n
+	assert_calls 2850 500 -n -q 128 -a 1024
+}
+
+@test "guard: no malloc and no free, by request, by new connection, and by relays that are older than a second" {
+	local before
+	mkdir counts
+	export MALLOC_COUNT_DIR=$PWD/counts
+	PROXYD_WRAP="env LD_PRELOAD=$HELPERS/malloc_count.so" start_guarded
+	unset MALLOC_COUNT_DIR
+	counted()
+	{
+		od -An -tu8 "counts/$(worker_pids).count"
+	}
+	mixed()
+	{
+		requests -c 100 -N 2000
+		requests -c 50 -N 500 -n
+		requests -c 20 -r 200 -t 1.5
+	}
+	# libevent remembers something of every fd number that was ever used.
+	requests -c 200 -N 1000
+	mixed
+	before=$(counted)
+	mixed
+	assert_eq "$(counted)" "$before" "allocations and frees"
+}
+
+@test "guard: memory of an idle relay, all processes and what they share" {
+	local before after n=2000
+	ulimit -n "$(ulimit -Hn)"
+	[ "$(ulimit -n)" -ge 5000 ] || skip "needs 5000 open files"
+	start_guarded
+	pss()
+	{
+		local pid
+		for pid in "$PROXYD_PID" $(descendants "$PROXYD_PID"); do
+			cat "/proc/$pid/smaps_rollup"
+		done | awk '/^Pss:/ { kb += $2 } END { print kb * 1024 }'
+	}
+	requests -c 50 -N 500
+	before=$(pss)
+	mkfifo hold
+	# shellcheck disable=SC2016 # the inner shell's
+	spawn held bash -c 'exec "$0" -k idle -c "$1" "$2" <hold' "$BUILD/tests/bench/load" "$n" "127.0.0.1:$front"
+	exec 7>hold
+	wait_until 'grep -q ready held.out' 20
+	# Older than a second: what is done for such relays counts.
+	sleep 1.5
+	after=$(pss)
+	exec 7>&-
+	wait_until 'grep -q failures held.out' 10
+	assert_eq "$(tail -n 1 held.out | jq .failures)" 0
+	assert_between $(((after - before) / n)) 300 850 "bytes for a relay"
+}

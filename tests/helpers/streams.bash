@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# For the suites that move live relays: streams (the program that is load and judge) beside proxyd, newcomers,
+# generations and processes by role. Loaded after common.
+
+STREAMS=$HELPERS/streams
+# Of a test that has to fit into `make test`; `make storm` sets STORM and runs what the promise says in full.
+STORM=${STORM:-}
+export FRONT="" BACK=""
+
+# A figure that people want to read, also of tests that pass; bats shows it beside the test.
+figure()
+{
+	echo "# $*" >&3
+	[ -z "${FIGURES:-}" ] || echo "$BATS_TEST_DESCRIPTION: $*" >>"$FIGURES"
+}
+
+# by_size STORM SHORT: a number, by what is run. Sanitizers get a third of the short form.
+by_size()
+{
+	if [ -n "$STORM" ]; then echo "$1"; else echo $(($2 / SLOW)); fi
+}
+
+ctl()
+{
+	"${PROXYCTL:-$BUILD/proxyctl}" -s "$PWD/control.sock" "$@"
+}
+
+# shown COMMAND... JQ: the filter says true of the command's JSON.
+shown()
+{
+	ctl --json "${@:1:$#-1}" 2>/dev/null | jq -e "${@: -1}" >/dev/null
+}
+
+# ---------------------------------------------------------------- streams
+
+# The promise's mix of relays, as options, of so many in all (at least 60).
+mix_of()
+{
+	local n=$1
+
+	echo "--idle $((n * 58 / 100)) --chat $((n * 20 / 100)) --half-client $((n * 4 / 100))" \
+		"--half-server $((n * 4 / 100)) --stuck $((n * 4 / 100)) --bulk 16 --churn $((n * 8 / 100))"
+}
+
+# streams_start [OPTION]...: from FRONT to BACK (addresses, with commas), until all relays are established. Its
+# lines are streams.out.
+streams_start()
+{
+	local options
+
+	read -ra options <<<"$*"
+	[ -p streams.cmd ] || mkfifo streams.cmd
+	"$STREAMS" --patience $((20 * SLOW)) "${options[@]}" "$FRONT" "$BACK" <>streams.cmd >streams.out 2>streams.err 3>&- &
+	STREAMS_PID=$!
+	echo "$STREAMS_PID" >>pids
+	wait_until "grep -q ^ready streams.out || ! alive $STREAMS_PID" 20
+	alive "$STREAMS_PID" || { echo "streams ended:" && cat streams.out streams.err && return 1; } >&2
+}
+
+# streams_say stats|mark: the line that answers.
+streams_say()
+{
+	local lines
+
+	lines=$(wc -l <streams.out)
+	# Read and write, so that nobody waits here for one that died.
+	echo "$1" 1<>streams.cmd
+	wait_until "[ \$(wc -l <streams.out) -gt $lines ]" 10 || return 1
+	tail -n 1 streams.out
+}
+
+# Everything comes to its end: fails, with what happened, unless every relay and every byte was right.
+# STREAMS_RESULT is the line of the result.
+streams_finish()
+{
+	local code=0
+
+	echo finish 1<>streams.cmd
+	wait_until "! alive $STREAMS_PID" 60 || return 1
+	wait "$STREAMS_PID" || code=$?
+	STREAMS_RESULT=$(tail -n 1 streams.out)
+	figure "$(streams_summary)"
+	[ "$code" -eq 0 ] || { echo "streams exited $code: $STREAMS_RESULT" >&2 && return 1; }
+}
+
+streams_summary()
+{
+	jq -r '"\(.opened) relays, \(.ok) right, broken \(.broken) (older than kept: \(.broken_old); reset \(.reset), "
+		+ "early end \(.early_eof), short \(.short), timeout \(.timeout), refused \(.refused)), bytes wrong \(.wrong_bytes), "
+		+ "missing \(.missing_bytes), doubled \(.doubled_bytes), of \((.received_up + .received_down) / 1048576 | floor) MiB; "
+		+ "round trips p50 \(.rtt.p50) p99 \(.rtt.p99) max \(.rtt.max) us"' <<<"$STREAMS_RESULT"
+}
+
+# streams_result JQ: of the result.
+streams_result()
+{
+	jq -r "$1" <<<"$STREAMS_RESULT"
+}
+
+# The pauses since the last mark, as a figure; fails when the 99th percentile over the relays is above MS.
+assert_pause()
+{
+	local line p99
+
+	line=$(streams_say mark)
+	figure "$1: $(jq -r '"pause of \(.pause.n) relays p50 \(.pause.p50) p99 \(.pause.p99) max \(.pause.max) us; "
+		+ "\(.rtt.n) round trips p50 \(.rtt.p50) p99 \(.rtt.p99) p99.9 \(.rtt.p999) max \(.rtt.max) us"' <<<"$line")"
+	p99=$(jq .pause.p99 <<<"$line")
+	assert_between "$p99" 0 $(($2 * 1000 * SLOW)) "us, 99th percentile of the relays' pauses"
+}
+
+# ---------------------------------------------------------------- newcomers
+
+# newcomers RATE: new connections a second, each a request and an answer by the streams' origin, until stopped.
+newcomers_start()
+{
+	spawn newcomers "$HELPERS/client" -t 10 "${2:-${FRONT%%,*}}" rate "$1" 3600
+	NEWCOMERS_PID=$SPAWNED_PID
+}
+
+# Stops them; NEWCOMERS_RESULT is how they ended. Fails unless all were served; of `but KIND...` there may be some.
+newcomers_stop()
+{
+	local kind excused=" ${*:2} " failed=0
+
+	kill -TERM "$NEWCOMERS_PID"
+	wait_until "! alive $NEWCOMERS_PID" 15
+	NEWCOMERS_RESULT=$(cat newcomers.out)
+	figure "newcomers: $(jq -r '"\(.started) started, \(.ok) served, refused \(.refused), reset \(.reset), timeout \(.timeout), "
+		+ "short \(.short), other \(.wrong + .other); p99 \(.p99_us) us, slowest \(.slowest_ms) ms"' <<<"$NEWCOMERS_RESULT")"
+	for kind in refused reset timeout short wrong other; do
+		[[ $excused == *" $kind "* ]] || failed=$((failed + $(jq ".$kind" <<<"$NEWCOMERS_RESULT")))
+	done
+	[ "$failed" -eq 0 ] || { echo "newcomers failed: $NEWCOMERS_RESULT" >&2 && return 1; }
+}
