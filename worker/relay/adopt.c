@@ -208,6 +208,8 @@ static bool adopt_own(struct adoption *adoption, struct relay *relay)
 	adopt_count(relay);
 	adopt_drop(adoption, relay);
 	adopt_abort_side(adoption, relay);
+	if (!adoption->let_go && relay->service != NULL)
+		stream_made_room(&relay->client);
 	return true;
 }
 
@@ -268,9 +270,15 @@ static enum msg_adopt_result adopt_one(
 	return MSG_ADOPTED;
 }
 
-static void adopt_element(struct keep *keep, const struct msg_adopt *which, int *fds)
+/* fds_at: where its fds begin in the message. */
+static void adopt_element(struct keep *keep, const struct msg_adopt *which,
+	const struct message *message, size_t fds_at)
 {
-	struct adoption adoption = { .relays = keep->relays, .which = which, .fds = fds };
+	struct adoption adoption = {
+		.relays = keep->relays,
+		.which = which,
+		.fds = message->fds + fds_at,
+	};
 	struct relay *relay = NULL;
 	enum msg_adopt_result result;
 
@@ -302,7 +310,7 @@ void adopt_message(struct keep *keep, const struct message *message)
 			log_errorx("the keeper sent fewer fds than it says");
 			return;
 		}
-		adopt_element(keep, &elements[i], message->fds + at);
+		adopt_element(keep, &elements[i], message, at);
 		at += n;
 	}
 }

@@ -254,7 +254,7 @@ static bool keep_turn_young(struct keep *keep)
 			keep->due = false;
 			if (!TAILQ_EMPTY(&keep->young))
 				keep_wake(keep,
-					keep_early_ms(keep) +
+					keep_early_ms(keep) / 2 +
 						keep_due_ms(keep, TAILQ_FIRST(&keep->young)) -
 						now_ms);
 			return false;
@@ -295,7 +295,7 @@ void keep_begin(struct relay *relay)
 	}
 	TAILQ_INSERT_TAIL(&keep->young, relay, waiting);
 	relay->keeping = KEEPING_YOUNG;
-	keep_wake(keep, keep->after_ms);
+	keep_wake(keep, keep->after_ms - keep_early_ms(keep) / 2);
 }
 
 void keep_end(struct relay *relay)

@@ -295,8 +295,10 @@ static void move_settle_gone(struct keep *keep)
 		MUST(count < MOVE_UNCONFIRMED_MOST);
 		sorted[count++] = relay;
 	}
-	qsort(sorted, count, sizeof(sorted[0]), move_by_id);
-	for (uint32_t i = 0; i < slots && i < SHM_SLOTS && count > 0; i++) {
+	if (count == 0)
+		return;
+	qsort(sorted, count, sizeof(struct relay *), move_by_id);
+	for (uint32_t i = 0; i < slots && i < SHM_SLOTS; i++) {
 		if (i != relays->slot_number && shm_slot(relays->shm, i)->state != SLOT_FREE)
 			move_look_in(relays, i, sorted, count);
 	}

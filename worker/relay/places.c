@@ -33,7 +33,7 @@ static void places_fill_frontends(struct places *places, const struct conf *conf
 		if (conf->frontends[i].place >= places->nfrontends)
 			places->nfrontends = conf->frontends[i].place + 1;
 	}
-	places->frontends = places_alloc(places->nfrontends, sizeof(places->frontends[0]));
+	places->frontends = places_alloc(places->nfrontends, sizeof(struct conf_frontend *));
 	for (size_t i = 0; i < conf->nfrontends; i++)
 		places->frontends[conf->frontends[i].place] = &conf->frontends[i];
 }

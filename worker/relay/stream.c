@@ -85,16 +85,22 @@ bool stream_ended(struct stream *stream)
 	return (stream->flags & (STREAM_FIN | STREAM_RESET)) != 0;
 }
 
+void stream_made_room(struct stream *stream)
+{
+	const int one = 1;
+
+	setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+}
+
 void stream_make_room(struct stream *stream)
 {
 	const int room = STREAM_ROOM_BYTES;
-	const int one = 1;
 	char byte;
 
 	if (stream->flags & STREAM_UNIX)
 		return;
 	setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &room, sizeof(room));
-	setsockopt(stream->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	stream_made_room(stream);
 	(void)!recv(stream->fd, &byte, 1, MSG_PEEK); /* a read tells the peer of the new window */
 }
 

@@ -66,6 +66,7 @@ bool stream_ended(struct stream *stream);
  * Raising SO_RCVLOWAT for a moment lets that memory grow, by up to STREAM_ROOM_BYTES, and opens the window. */
 #define STREAM_ROOM_BYTES (512 * 1024)
 void stream_make_room(struct stream *stream);
+void stream_made_room(struct stream *stream); /* its worker may have died in the middle of it */
 
 void stream_fin(struct stream *stream); /* no more will be sent: FIN after what is queued */
 
