@@ -64,7 +64,14 @@ test: ## install what the suites need, build, run them (TESTS="unit relay" for s
 	@$(SUBMAKE) tests
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
-tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) $(BENCH_BIN) ## build all that `make test` runs
+storm: ## the promise in full: hundreds of reloads and deaths under 5,000 live relays (about an hour)
+	@packaging/install-deps test
+	@$(SUBMAKE) tests
+	@rm -f $(BUILD)/storm.figures
+	@BUILD=$(BUILD) TEST_SECONDS=3600 RUN_SECONDS=14400 FIGURES=$(BUILD)/storm.figures tests/run storm
+	@cat $(BUILD)/storm.figures
+
+tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) $(BENCH_BIN) $(BUILD)/other/proxyd ## build all that `make test` runs
 
 unit: $(UNIT_BIN) ## build and run the unit tests
 	@BUILD=$(BUILD) tests/run unit
@@ -114,6 +121,16 @@ $(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
+# The same daemon with another version of what it leaves to a next one.
+OTHER_SRC := $(shell grep -lE 'SHM_VERSION|TAKEOVER_VERSION' $(LIB_SRC))
+OTHER_OBJ := $(OTHER_SRC:%.c=$(BUILD)/other/%.o)
+$(OTHER_OBJ): CPPFLAGS += -DSHM_VERSION=65535
+$(OTHER_OBJ): $(BUILD)/other/%.o: %.c | libraries
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+$(BUILD)/other/proxyd: $(BUILD)/master/main.o $(filter-out $(OTHER_SRC:%.c=$(BUILD)/%.o),$(LIB_OBJ)) $(OTHER_OBJ)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
 $(UNIT_BIN): %_test: %_test.o $(LIB_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 
@@ -134,4 +151,4 @@ $(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all demo test tests unit fuzz fuzz-targets bench bench-programs lint walls clean help libraries
+.PHONY: all demo test storm tests unit fuzz fuzz-targets bench bench-programs lint walls clean help libraries

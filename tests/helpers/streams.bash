@@ -6,6 +6,7 @@ STREAMS=$HELPERS/streams
 # Of a test that has to fit into `make test`; `make storm` sets STORM and runs what the promise says in full.
 STORM=${STORM:-}
 export FRONT="" BACK=""
+NEWCOMERS_PIDS=()
 
 # A figure that people want to read, also of tests that pass; bats shows it beside the test.
 figure()
@@ -111,21 +112,29 @@ assert_pause()
 
 # ---------------------------------------------------------------- newcomers
 
-# newcomers RATE: new connections a second, each a request and an answer by the streams' origin, until stopped.
+# newcomers_start RATE [ADDRESS]: new connections a second (to FRONT), each a request and an answer by the streams' origin,
+# until stopped. May be called more than once.
 newcomers_start()
 {
-	spawn newcomers "$HELPERS/client" -t 10 "${2:-${FRONT%%,*}}" rate "$1" 3600
-	NEWCOMERS_PID=$SPAWNED_PID
+	local name=newcomers${#NEWCOMERS_PIDS[@]}
+
+	[ ${#NEWCOMERS_PIDS[@]} -gt 0 ] || rm -f newcomers*.out
+	spawn "$name" "$HELPERS/client" -t 10 "${2:-${FRONT%%,*}}" rate "$1" 3600
+	NEWCOMERS_PIDS+=("$SPAWNED_PID")
 }
 
-# Stops them; NEWCOMERS_RESULT is how they ended. Fails unless all were served; of `but KIND...` there may be some.
+# Stops them; NEWCOMERS_RESULT is how they ended, all together. Fails unless all were served; of `but KIND...` there
+# may be some.
 newcomers_stop()
 {
 	local kind excused=" ${*:2} " failed=0
 
-	kill -TERM "$NEWCOMERS_PID"
-	wait_until "! alive $NEWCOMERS_PID" 15
-	NEWCOMERS_RESULT=$(cat newcomers.out)
+	kill -TERM "${NEWCOMERS_PIDS[@]}"
+	wait_until "none_alive ${NEWCOMERS_PIDS[*]}" 15 || return 1
+	NEWCOMERS_PIDS=()
+	NEWCOMERS_RESULT=$(jq -cs '{failures: (map(.failures) | add), p99_us: (map(.p99_us) | max), slowest_ms: (map(.slowest_ms) | max)}
+		+ ([.[] | {started, ok, refused, reset, timeout, short, wrong, other} | to_entries[]] | group_by(.key)
+		| map({key: .[0].key, value: (map(.value) | add)}) | from_entries)' newcomers*.out)
 	figure "newcomers: $(jq -r '"\(.started) started, \(.ok) served, refused \(.refused), reset \(.reset), timeout \(.timeout), "
 		+ "short \(.short), other \(.wrong + .other); p99 \(.p99_us) us, slowest \(.slowest_ms) ms"' <<<"$NEWCOMERS_RESULT")"
 	for kind in refused reset timeout short wrong other; do
