@@ -106,13 +106,17 @@ void supervisor_process_ready(struct supervisor *supervisor, struct process *pro
 /* Returns true when it is to be started again. */
 MUST_USE bool supervisor_process_died(struct supervisor *supervisor, struct process *process);
 
+/* Start all workers of it. */
+void supervisor_spawn(struct generation *generation);
+
 /* When everything that was to end has ended. */
 void supervisor_check_done(struct supervisor *supervisor);
 
 /* All workers of all generations, one by one; NULL: the first, and after the last. */
 struct process *supervisor_next_worker(struct supervisor *supervisor, struct process *after);
 
-/* Look at who is silent; from the timer. */
+/* As often as the serving configuration wants; and look at who is silent, from the timer. */
+void supervisor_watch_begin(struct supervisor *supervisor);
 void supervisor_watch(struct supervisor *supervisor);
 
 struct timeval supervisor_timeval(uint32_t ms);

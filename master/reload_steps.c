@@ -20,6 +20,7 @@
 #include "master/place.h"
 #include "master/reload_impl.h"
 #include "master/supervisor.h"
+#include "master/views_print.h"
 
 #define RELOAD_LOOK_MS    20
 #define RELOAD_SETTLE_MS  2000  /* for the generation before to move what can move */
@@ -42,20 +43,23 @@ static struct config *reload_serving(const struct reload *reload)
 
 /* ------------------------------------------------------------------ load and compare */
 
-static struct conf *reload_load(struct reload *reload)
+static struct conf *reload_load_from(struct reload *reload, struct conf_errors *errors)
 {
-	struct conf_errors errors = { 0 };
-	struct conf *conf;
-
-	if (reload->now.back && reload->previous == NULL) {
+	if (!reload->now.back)
+		return reload->env.load(errors, reload->env.load_arg);
+	if (reload->previous == NULL) {
 		reload_because(reload, "there is no previous configuration");
 		return NULL;
 	}
-	if (reload->now.back)
-		conf = conf_load_text("the previous configuration", reload->previous,
-			strlen(reload->previous), NULL, &errors);
-	else
-		conf = reload->env.load(&errors, reload->env.load_arg);
+	return conf_load_text("the previous configuration", reload->previous,
+		strlen(reload->previous), NULL, errors);
+}
+
+static struct conf *reload_load(struct reload *reload)
+{
+	struct conf_errors errors = { 0 };
+	struct conf *conf = reload_load_from(reload, &errors);
+
 	for (size_t i = 0; i < errors.count; i++)
 		reload_because(reload, "%s", errors.lines[i]);
 	conf_errors_free(&errors);
@@ -322,6 +326,7 @@ static void reload_await_confirmation(struct reload *reload)
 
 static void reload_done(struct reload *reload, uint32_t number)
 {
+	char span[VIEW_UNIT_MAX];
 	char text[160];
 	int len = snprintf(text, sizeof(text), "generation %u serves", number);
 
@@ -332,7 +337,8 @@ static void reload_done(struct reload *reload, uint32_t number)
 			reload->changes);
 	if (reload->now.confirm_ms > 0)
 		snprintf(text + len, sizeof(text) - (size_t)len,
-			"; it goes back in %u ms unless it is confirmed", reload->now.confirm_ms);
+			"; it goes back in %s unless it is confirmed",
+			view_format_ms(reload->now.confirm_ms, span));
 	reload_end(reload, RELOAD_DONE, text);
 }
 

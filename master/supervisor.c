@@ -52,24 +52,6 @@ const struct generations *supervisor_generations(const struct supervisor *superv
 	return &supervisor->generations;
 }
 
-size_t supervisor_targets(struct supervisor *supervisor, struct route_target *targets_r)
-{
-	const struct generation *serving = supervisor->serving;
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < serving->nworkers; i++) {
-		const struct process *worker = &serving->workers[i];
-
-		if (worker->state != PROCESS_READY || worker->killed)
-			continue;
-		targets_r[n++] = (struct route_target){
-			.slot = worker->slot,
-			.relays = shm_slot(supervisor->env->shm, worker->slot)->active,
-		};
-	}
-	return n;
-}
-
 /* ------------------------------------------------------------------ ready */
 
 static struct handover_worker process_as_worker(const struct process *process)
@@ -247,118 +229,6 @@ void supervisor_check_done(struct supervisor *supervisor)
 	supervisor->handlers.on_done(supervisor->failed, supervisor->handlers.arg);
 }
 
-/* ------------------------------------------------------------------ generations */
-
-static void supervisor_spawn(struct generation *generation)
-{
-	for (uint32_t i = 0; i < generation->nworkers; i++)
-		process_spawn(&generation->workers[i]);
-}
-
-struct generation *supervisor_prepare(
-	struct supervisor *supervisor, struct config *config, uint32_t number)
-{
-	struct generation *generation =
-		generation_new(supervisor, number, config, config->conf->global.workers);
-
-	supervisor_spawn(generation);
-	return generation;
-}
-
-static void supervisor_swap_checker(struct supervisor *supervisor, struct generation *generation)
-{
-	struct process *checker = &supervisor->checker;
-
-	if (process_alive(checker)) {
-		process_stop(checker, 0);
-		checker->end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
-	} else {
-		checker->home = generation;
-	}
-}
-
-void supervisor_commit(
-	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms)
-{
-	struct generation *old = supervisor->serving;
-
-	MUST(generation->state == GENERATION_PREPARING);
-	generation_set_state(old, GENERATION_LEAVING);
-	generation_set_state(generation, GENERATION_SERVING);
-	supervisor->serving = generation;
-	for (uint32_t i = 0; i < old->nworkers; i++)
-		process_leave(&old->workers[i], drain_ms);
-	supervisor_count_carry(supervisor);
-	keeping_listeners(supervisor);
-	keeping_routes(supervisor);
-	supervisor_swap_checker(supervisor, generation);
-}
-
-void supervisor_abandon(struct generation *generation)
-{
-	MUST(generation->state == GENERATION_PREPARING);
-	generation_set_state(generation, GENERATION_LEAVING);
-	for (uint32_t i = 0; i < generation->nworkers; i++) {
-		process_stop(&generation->workers[i], 0);
-		generation->workers[i].end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
-	}
-}
-
-uint32_t supervisor_room(struct supervisor *supervisor)
-{
-	const uint32_t used = shm_master(supervisor->env->shm)->slots;
-	uint32_t room = SHM_SLOTS - used;
-
-	for (uint32_t i = 0; i < used; i++)
-		room += shm_slot(supervisor->env->shm, i)->state == SLOT_FREE;
-	return room;
-}
-
-bool supervisor_cut_short(struct supervisor *supervisor)
-{
-	struct generation *generation;
-
-	TAILQ_FOREACH(generation, &supervisor->generations, link) {
-		if (generation->state != GENERATION_LEAVING)
-			continue;
-		for (uint32_t i = 0; i < generation->nworkers; i++) {
-			process_stop(&generation->workers[i], 0);
-			generation->workers[i].end_by_ms = clock_now_ms() + SUPERVISOR_STOP_NOW_MS;
-		}
-		return true;
-	}
-	return false;
-}
-
-void supervisor_shed(struct supervisor *supervisor, const struct route_move *move)
-{
-	const struct msg_shed shed = { .count = move->count };
-	struct process *worker = NULL;
-
-	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
-		struct message message = { .type = M2W_SHED,
-			.slot = worker->slot,
-			.generation = worker->generation,
-			.payload = &shed,
-			.payload_bytes = sizeof(shed) };
-
-		if (worker->slot != move->route.from || worker->state != PROCESS_READY)
-			continue;
-		keeping_route(supervisor, &move->route);
-		channel_send(worker->channel, &message);
-	}
-}
-
-void supervisor_listeners(struct supervisor *supervisor)
-{
-	keeping_listeners(supervisor);
-}
-
-void supervisor_listener_closed(struct supervisor *supervisor, uint32_t id)
-{
-	keeping_listener_closed(supervisor, id);
-}
-
 /* ------------------------------------------------------------------ start and end */
 
 static void on_watch_timer(evutil_socket_t fd, short what, void *arg)
@@ -431,15 +301,12 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
 
 void supervisor_start(struct supervisor *supervisor, struct config *config, uint32_t number)
 {
-	uint32_t every_ms = config->conf->global.heartbeat_timeout_ms / 4;
-	const struct timeval every = supervisor_timeval(every_ms > 10 ? every_ms : 10);
 	struct generation *first =
 		generation_new(supervisor, number, config, config->conf->global.workers);
 
 	generation_set_state(first, GENERATION_SERVING);
 	supervisor->serving = supervisor->checker.home = supervisor->keeper.home = first;
-	supervisor->watched_ms = clock_now_ms();
-	event_add(supervisor->watch, &every);
+	supervisor_watch_begin(supervisor);
 	process_spawn(&supervisor->keeper);
 	supervisor_spawn(first);
 	process_spawn(&supervisor->checker);

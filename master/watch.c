@@ -94,3 +94,13 @@ void supervisor_watch(struct supervisor *supervisor)
 	keeping_watch(supervisor, now_ms);
 	supervisor_check_done(supervisor);
 }
+
+void supervisor_watch_begin(struct supervisor *supervisor)
+{
+	const uint32_t every_ms =
+		supervisor->serving->config->conf->global.heartbeat_timeout_ms / 4;
+	const struct timeval every = supervisor_timeval(every_ms > 10 ? every_ms : 10);
+
+	supervisor->watched_ms = clock_now_ms();
+	event_add(supervisor->watch, &every);
+}
