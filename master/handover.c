@@ -30,6 +30,7 @@ struct handover {
 	bool stopped;
 	struct handover_seat seats[SHM_WORKERS_MAX];
 	struct handover_worker slots[SHM_SLOTS]; /* channel NULL: nobody */
+	bool found[SHM_SLOTS];                   /* it was another master's */
 };
 
 struct handover *handover_new(struct bindings *bindings, uint32_t workers, uint32_t generation,
@@ -333,7 +334,7 @@ void handover_ready(struct handover *handover, const struct handover_worker *wor
 void handover_found(struct handover *handover, const struct handover_worker *worker)
 {
 	handover->slots[worker->slot] = *worker;
-	handover->slots[worker->slot].found = true;
+	handover->found[worker->slot] = true;
 	for (size_t i = 0; i < bindings_count(handover->bindings); i++) {
 		struct listener *listener = bindings_at(handover->bindings, i);
 
@@ -380,6 +381,7 @@ void handover_gone(struct handover *handover, const struct handover_worker *work
 	if (handover->stopped)
 		return;
 	handover->slots[slot].channel = NULL;
+	handover->found[slot] = false;
 	if (worker->generation == handover->generation)
 		handover->seats[worker->number].state = HANDOVER_DOWN;
 	for (size_t i = 0; i < bindings_count(handover->bindings); i++) {
@@ -405,7 +407,7 @@ static int handover_take_back(struct handover *handover, struct listener *listen
 	}
 	/* What the master before us asked of one that was found. */
 	if (listener->owner != slot || !listener->releasing)
-		return handover->slots[slot].found ? 0 : -1;
+		return handover->found[slot] ? 0 : -1;
 	listener->releasing = false;
 	listener->owner = LISTENER_NOBODY;
 	if (!listener->last)

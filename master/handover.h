@@ -30,7 +30,6 @@ struct handover_worker {
 	uint32_t number;
 	uint32_t generation;
 	struct channel *channel; /* borrowed until handover_gone; NULL: it is dead */
-	bool found;              /* it was another master's */
 };
 
 struct handover_handlers {
