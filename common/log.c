@@ -24,8 +24,9 @@ static struct {
 	enum log_level level;
 	enum log_format format;
 	char process[LOG_PROCESS_BYTES];
-	pid_t pid; /* 0 until log_set_process */
-} the_log = { .level = LOG_LEVEL_WARN, .process = "proxyd" };
+	pid_t pid;   /* 0 until log_set_process */
+	int copy_fd; /* borrowed: for errors; -1: none */
+} the_log = { .level = LOG_LEVEL_WARN, .process = "proxyd", .copy_fd = -1 };
 
 /* One event on its way to becoming a line. backend is NULL when it is about no server. */
 struct log_event {
@@ -152,6 +153,11 @@ void log_open(struct sink *sink, enum log_level level, enum log_format format)
 		log_lost_lines(sink, format);
 }
 
+void log_copy_errors(int fd)
+{
+	the_log.copy_fd = fd;
+}
+
 void log_set_level(enum log_level level)
 {
 	the_log.level = level;
@@ -195,6 +201,8 @@ static void log_event(const struct log_event *event, const char *format, va_list
 			message + len, sizeof(message) - len, ": %s", strerror(event->error));
 	if (len > sizeof(message) - 1)
 		len = sizeof(message) - 1;
+	if (the_log.copy_fd >= 0 && event->level >= LOG_LEVEL_ERROR)
+		dprintf(the_log.copy_fd, "%.*s\n", (int)len, message);
 	if (the_log.sink == NULL) {
 		log_early(message, len);
 	} else {

@@ -31,6 +31,9 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
  * borrowed and must outlive the log; the previous one is no longer used afterwards. NULL: as before the
  * first call. */
 void log_open(struct sink *sink, enum log_level level, enum log_format format);
+
+/* What is wrong is told here, too: the message of every error as a line; fd is borrowed. -1: no more. */
+void log_copy_errors(int fd);
 void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 

@@ -1,22 +1,29 @@
 /* What the control socket and SIGHUP ask of the master.
  */
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "conf/conf.h"
 #include "conf/diff.h"
 #include "conf/load.h"
 #include "master/config.h"
+#include "master/control.h"
 #include "master/master_impl.h"
 #include "master/rebalance.h"
+#include "master/notify.h"
+#include "master/program.h"
 #include "master/reload.h"
+#include "master/upgrade.h"
 
 void master_hang_up(struct master *master)
 {
 	if (master->stops > 0)
 		return;
-	/* Not lost: it comes when there is something to replace. */
-	if (!master->serving) {
+	/* Not lost: it comes when there is something to replace, or the next master hears of it. */
+	if (!master->serving || upgrade_is_busy(master->upgrade)) {
 		master->hung_up = true;
 		return;
 	}
@@ -36,6 +43,8 @@ static const char *on_act_reload(uint32_t confirm_ms, struct reload_waiter *wait
 	struct master *master = arg;
 	const char *why = master_not_now(master);
 
+	if (why == NULL && upgrade_is_busy(master->upgrade))
+		why = "an upgrade is under way";
 	if (why == NULL)
 		reload_ask(master->reload, confirm_ms, waiter);
 	return why;
@@ -63,6 +72,7 @@ static void on_act_forget(struct reload_waiter *waiter, void *arg)
 	struct master *master = arg;
 
 	reload_forget(master->reload, waiter);
+	upgrade_forget(master->upgrade, waiter);
 }
 
 static const char *on_act_rebalance(uint64_t *relays_r, void *arg)
@@ -73,6 +83,93 @@ static const char *on_act_rebalance(uint64_t *relays_r, void *arg)
 	if (why == NULL)
 		*relays_r = rebalance_now(master->rebalance);
 	return why;
+}
+
+/* ------------------------------------------------------------------ upgrade */
+
+static const char *on_act_upgrade(const char *binary, struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	return why != NULL ? why : upgrade_ask(master->upgrade, binary, waiter);
+}
+
+void master_upgrade(struct master *master)
+{
+	const char *why = on_act_upgrade(NULL, NULL, master);
+
+	if (why == NULL)
+		log_info("SIGUSR2: %s takes over", program_binary());
+	else
+		log_warnx("SIGUSR2: no upgrade: %s", why);
+}
+
+/* Where the run directory was replaced: another socket, and a keeper that answers there. */
+static const char *master_mend_takeover(struct master *master)
+{
+	const struct rundir_path path = master->takeover.path;
+	const uid_t uid = master->privileges.change_user ? master->privileges.uid : geteuid();
+	char why[128];
+
+	takeover_socket_close(&master->takeover, false);
+	if (takeover_socket_open(&path, uid, &master->takeover, why, sizeof(why)) < 0) {
+		log_errorx("cannot have %s: %s", path.text, why);
+		master->takeover.path = path;
+		return "the next master would not find the keeper";
+	}
+	master->env.takeover_fd = master->takeover.fd;
+	supervisor_replace_keeper(master->supervisor);
+	return NULL;
+}
+
+static const char *on_upgrade_obstacle(void *arg)
+{
+	struct master *master = arg;
+
+	if (master->takeover.path.text[0] == '\0')
+		return "without a control socket there is nothing to take over by";
+	if (takeover_socket_is_there(&master->takeover))
+		return NULL;
+	return master_mend_takeover(master);
+}
+
+/* Not a step further: all that a regular end takes back is the next master's. */
+static void on_upgrade_taken(pid_t pid, void *arg)
+{
+	struct master *master = arg;
+
+	notify_main(pid);
+	if (master->hung_up)
+		kill(pid, SIGHUP);
+	control_pass_on(master->control);
+	fflush(NULL);
+	_exit(EXIT_CODE_OK);
+}
+
+static void on_upgrade_over(void *arg)
+{
+	struct master *master = arg;
+	const bool hung_up = master->hung_up;
+
+	master->hung_up = false;
+	if (hung_up)
+		master_hang_up(master);
+}
+
+void master_make_upgrade(struct master *master)
+{
+	const struct upgrade_env env = {
+		.base = master->base,
+		.supervisor = master->supervisor,
+		.reload = master->reload,
+		.obstacle = on_upgrade_obstacle,
+		.on_taken = on_upgrade_taken,
+		.on_over = on_upgrade_over,
+		.arg = master,
+	};
+
+	master->upgrade = upgrade_new(&env);
 }
 
 /* What is loaded is gone again when the differences are known. */
@@ -98,6 +195,7 @@ struct control_actions master_actions(struct master *master)
 		.rollback = on_act_rollback,
 		.confirm = on_act_confirm,
 		.forget = on_act_forget,
+		.upgrade = on_act_upgrade,
 		.rebalance = on_act_rebalance,
 		.diff = on_act_diff,
 		.arg = master,

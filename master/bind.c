@@ -184,6 +184,30 @@ bool bind_differs(const struct conf_frontend *a, const struct conf_frontend *b)
 		strcmp(a->tcp.interface, b->tcp.interface) != 0;
 }
 
+static int bind_get(int fd, int level, int option)
+{
+	socklen_t len = sizeof(int);
+	int value;
+
+	return getsockopt(fd, level, option, &value, &len) < 0 ? 0 : value;
+}
+
+bool bind_fits(int fd, const struct conf_frontend *frontend)
+{
+	const bool v6 = bind_get(fd, SOL_SOCKET, SO_DOMAIN) == AF_INET6;
+	const bool transparent = bind_get(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+					 v6 ? IPV6_TRANSPARENT : IP_TRANSPARENT) != 0;
+	char interface[sizeof(frontend->tcp.interface)] = "";
+	socklen_t len = sizeof(interface);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, &len) < 0)
+		interface[0] = '\0';
+	/* Plain TCP where MPTCP is asked for: the machine has none. */
+	return (frontend->tcp.mptcp || bind_get(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_MPTCP) &&
+		transparent == frontend->tcp.transparent &&
+		strncmp(interface, frontend->tcp.interface, sizeof(interface)) == 0;
+}
+
 void bind_change(int fd, const struct conf_frontend *frontend)
 {
 	const struct bind_ask ask = { .frontend = frontend };

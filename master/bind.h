@@ -31,6 +31,9 @@ MUST_USE int bind_listen(int fd, const struct conf_frontend *frontend);
 /* Whether a socket of the one frontend is no socket for the other: an option differs that cannot be changed. */
 bool bind_differs(const struct conf_frontend *a, const struct conf_frontend *b);
 
+/* The same for a socket that was found: whether it is one for this frontend, as far as that can be asked of it. */
+bool bind_fits(int fd, const struct conf_frontend *frontend);
+
 /* Give an open TCP socket the options that accepted connections inherit. */
 void bind_change(int fd, const struct conf_frontend *frontend);
 

@@ -40,7 +40,7 @@ static void bindings_say(struct bindings *bindings, const char *format, ...)
 		log_errorx("%s", line);
 }
 
-static struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend)
+struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend)
 {
 	struct endpoint *endpoint;
 
@@ -262,7 +262,7 @@ static bool bindings_may_wait(
 {
 	if (bindings->conf->global.bind_retry_ms == 0)
 		return false;
-	if (bindings->is_next)
+	if (bindings->is_next && !bindings->follows_found)
 		return endpoint->waited;
 	return error == EADDRINUSE || error == EADDRNOTAVAIL || endpoint->warned;
 }
@@ -370,7 +370,8 @@ void bindings_close(struct bindings *bindings)
 	for (size_t i = 0; i < bindings->nendpoints; i++) {
 		struct endpoint *endpoint = &bindings->endpoints[i];
 
-		if (endpoint->open && endpoint->sockets == 0 && sockaddr_is_unix(&endpoint->addr))
+		if (endpoint->open && endpoint->sockets == 0 && bindings->conf != NULL &&
+			sockaddr_is_unix(&endpoint->addr))
 			bind_file_remove(&endpoint->addr, &endpoint->file);
 		endpoint->open = false;
 		endpoint->skipped = true; /* not to be opened again */

@@ -18,6 +18,7 @@
 struct conf;
 struct bindings;
 struct hosts;
+struct takeover_listener;
 
 #define LISTENER_NOBODY UINT32_MAX
 
@@ -56,6 +57,10 @@ typedef void bindings_error_fn(const char *line, void *arg);
  * resolve; it is logged, or said. */
 MUST_USE struct bindings *bindings_new(
 	const struct conf *conf, const struct hosts *hosts, bindings_error_fn *on_error, void *arg);
+
+/* What a master before us left, as the present: only to be inherited from and merged with. Takes the fds over (-1 is left
+ * behind). Until bindings_merge no file of a Unix socket is touched. */
+struct bindings *bindings_found(struct takeover_listener *listeners, size_t count);
 
 /* How many sockets that takes. */
 size_t bindings_wanted(const struct bindings *bindings);

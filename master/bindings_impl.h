@@ -27,10 +27,11 @@ struct endpoint {
 };
 
 struct bindings {
-	const struct conf *conf; /* borrowed */
+	const struct conf *conf; /* borrowed; NULL: found, of a master before us, and not ours until merged */
 	bindings_error_fn *on_error;
 	void *error_arg;
 	bool is_next;
+	bool follows_found; /* what was waited for before is not known */
 	size_t nendpoints;
 	size_t endpoints_room;
 	struct endpoint *endpoints; /* owned */
@@ -42,6 +43,9 @@ struct bindings {
 
 /* Exits when it is NULL. */
 void *bindings_memory(void *memory);
+
+/* One more, empty. */
+struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend);
 
 /* At the end of all; its id is the highest. */
 void bindings_append(struct bindings *bindings, struct listener *listener);

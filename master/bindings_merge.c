@@ -16,7 +16,7 @@ static const struct conf_frontend *endpoint_frontend(
 
 static bool endpoint_same_address(const struct endpoint *a, const struct endpoint *b)
 {
-	return a->addr.len == b->addr.len && memcmp(&a->addr.u, &b->addr.u, a->addr.len) == 0;
+	return sockaddr_equal(&a->addr, &b->addr);
 }
 
 /* Which of the present ones has its address; LISTENER_NOBODY: none. Mostly it is the one after the last that was found,
@@ -63,13 +63,26 @@ static bool bindings_port_is_ours(const struct bindings *present, const struct e
 	return false;
 }
 
+/* The first socket of an address. */
+static int bindings_first(const struct bindings *present, const struct endpoint *endpoint)
+{
+	for (size_t i = 0; i < present->count; i++) {
+		if (present->all[i]->endpoint == (uint32_t)(endpoint - present->endpoints))
+			return present->all[i]->fd;
+	}
+	return -1;
+}
+
 static bool endpoint_goes_on(const struct bindings *present, const struct endpoint *old,
 	const struct bindings *next, const struct endpoint *endpoint)
 {
-	return sockaddr_is_unix(&endpoint->addr) ||
-		(old->v6only == endpoint->v6only &&
-			!bind_differs(endpoint_frontend(present, old),
-				endpoint_frontend(next, endpoint)));
+	if (sockaddr_is_unix(&endpoint->addr))
+		return true;
+	if (old->v6only != endpoint->v6only)
+		return false;
+	if (present->conf == NULL)
+		return bind_fits(bindings_first(present, old), endpoint_frontend(next, endpoint));
+	return !bind_differs(endpoint_frontend(present, old), endpoint_frontend(next, endpoint));
 }
 
 void bindings_inherit(struct bindings *next, const struct bindings *present)
@@ -78,6 +91,7 @@ void bindings_inherit(struct bindings *next, const struct bindings *present)
 	uint32_t hint = 0;
 
 	next->is_next = true;
+	next->follows_found = present->conf == NULL;
 	next->next_id = present->next_id;
 	for (size_t i = 0; i < next->nendpoints; i++) {
 		struct endpoint *endpoint = &next->endpoints[i];
@@ -101,14 +115,18 @@ void bindings_inherit(struct bindings *next, const struct bindings *present)
 	free(sockets);
 }
 
-/* A socket that stays has the options and the frontend of the next configuration. */
-static void listener_stays(struct listener *listener, const struct bindings *present,
-	const struct bindings *next, uint32_t at)
+/* Options of a socket that was found are not known: all are set. */
+static void listener_is_taken(struct listener *listener, const struct conf_frontend *is)
 {
-	const struct conf_frontend *was =
-		endpoint_frontend(present, &present->endpoints[listener->endpoint]);
-	const struct conf_frontend *is = endpoint_frontend(next, &next->endpoints[at]);
+	if (bind_listen(listener->fd, is) < 0)
+		log_warn("frontend %s: cannot set tcp.backlog", is->name);
+	if (!listener->shared)
+		bind_change(listener->fd, is);
+}
 
+static void listener_options(struct listener *listener, const struct conf_frontend *was,
+	const struct conf_frontend *is)
+{
 	if (was->tcp.backlog != is->tcp.backlog && bind_listen(listener->fd, is) < 0)
 		log_warn("frontend %s: cannot change tcp.backlog", is->name);
 	if (!listener->shared &&
@@ -117,6 +135,19 @@ static void listener_stays(struct listener *listener, const struct bindings *pre
 			was->tcp.user_timeout_ms != is->tcp.user_timeout_ms ||
 			was->tcp.defer_accept_ms != is->tcp.defer_accept_ms))
 		bind_change(listener->fd, is);
+}
+
+/* A socket that stays has the options and the frontend of the next configuration. */
+static void listener_stays(struct listener *listener, const struct bindings *present,
+	const struct bindings *next, uint32_t at)
+{
+	const struct conf_frontend *is = endpoint_frontend(next, &next->endpoints[at]);
+
+	if (present->conf == NULL)
+		listener_is_taken(listener, is);
+	else
+		listener_options(listener,
+			endpoint_frontend(present, &present->endpoints[listener->endpoint]), is);
 	listener->changed = listener->place != is->place;
 	listener->place = is->place;
 	listener->endpoint = at;

@@ -156,13 +156,16 @@ static int control_find_group(const char *name, gid_t *group_r)
 	return 0;
 }
 
-static int control_open_socket(struct control *control, bool optional)
+static int control_open_socket(
+	struct control *control, bool optional, const struct control_before *before)
 {
 	const struct conf_control *conf = &control->conf->global.control;
 	const struct control_socket_ask ask = {
 		.path = conf->path,
 		.mode = conf->mode,
 		.group = control->group,
+		.next = before->is_there,
+		.before = before->pid,
 	};
 	const char *path = control->socket.path.text;
 	char why[96];
@@ -184,7 +187,8 @@ static int control_open_socket(struct control *control, bool optional)
 	return 0;
 }
 
-struct control *control_open(const struct conf *conf, bool optional)
+struct control *control_open(
+	const struct conf *conf, bool optional, const struct control_before *before)
 {
 	struct control *control = calloc(1, sizeof(*control));
 
@@ -195,7 +199,7 @@ struct control *control_open(const struct conf *conf, bool optional)
 	control->conf = conf;
 	control->socket.fd = control->socket.directory_fd = -1;
 	if (control_find_group(conf->global.control.group, &control->group) < 0 ||
-		control_open_socket(control, optional) < 0) {
+		control_open_socket(control, optional, before) < 0) {
 		free(control);
 		return NULL;
 	}
@@ -234,6 +238,25 @@ void control_config(struct control *control, struct config *config)
 void control_stopping(struct control *control)
 {
 	control->source.stopping = true;
+}
+
+bool control_has_socket(const struct control *control)
+{
+	return control->socket.fd >= 0;
+}
+
+int control_take_place(struct control *control)
+{
+	return control_socket_take_place(&control->socket);
+}
+
+void control_pass_on(struct control *control)
+{
+	control_socket_pass_on(&control->socket);
+	for (size_t i = 0; i < control->nclients; i++) {
+		if (control->clients[i]->state == CLIENT_ANSWERING)
+			control_client_write(control->clients[i]);
+	}
 }
 
 void control_close(struct control *control)

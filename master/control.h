@@ -5,6 +5,7 @@
 #define PROXYD_MASTER_CONTROL_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "common/must.h"
 #include "master/control_verbs.h"
@@ -19,9 +20,25 @@ struct view_source;
 #define CONTROL_IDLE_MS     10000
 #define CONTROL_WAIT_MS     120000 /* for an answer that comes later */
 
+/* The daemon that we are to follow: whose socket may live at the path until we serve. */
+struct control_before {
+	bool is_there;
+	pid_t pid; /* of its master; 0: that is dead */
+};
+
 /* Take global.control.path. The quick forms (optional) go without where the default one cannot
  * be had. Returns NULL when the daemon must not start; it is logged. */
-MUST_USE struct control *control_open(const struct conf *conf, bool optional);
+MUST_USE struct control *control_open(
+	const struct conf *conf, bool optional, const struct control_before *before);
+
+/* Where there is a socket, the socket of a next master is beside it and takes its place. */
+bool control_has_socket(const struct control *control);
+
+/* We serve from now on, and that one not any more. Returns -1 with errno. */
+MUST_USE int control_take_place(struct control *control);
+
+/* And the other way round: another master does from now on. What was answered goes out; nothing is removed. */
+void control_pass_on(struct control *control);
 
 /* Answer from now on; says at info where, or why not. base and what source and actions have are borrowed. Exits when
  * there is no memory. */

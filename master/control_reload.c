@@ -117,3 +117,16 @@ int verb_rebalance(struct control_request *request)
 		return control_say(request, "nothing to even out");
 	return control_say(request, "%" PRIu64 " connections move", relays);
 }
+
+int verb_upgrade(struct control_request *request)
+{
+	const struct control_actions *actions = request->actions;
+	const char *binary = request->argument;
+	const char *why;
+
+	if (binary != NULL && binary[0] != '/')
+		return control_fail(request, "usage: the path of BINARY is absolute");
+	why = actions->upgrade(binary, request->waiter, actions->arg);
+	request->later = why == NULL;
+	return why == NULL ? 0 : control_fail(request, "%s", why);
+}

@@ -69,9 +69,8 @@ static enum control_socket_result control_socket_fail(char *why_r, size_t why_by
 
 /* Make room for ours at that path. */
 static enum control_socket_result control_socket_clear(const struct control_socket *ours,
-	const struct sockaddr_any *addr, char *why_r, size_t why_bytes)
+	const char *name, const struct sockaddr_any *addr, char *why_r, size_t why_bytes)
 {
-	const char *name = rundir_name(ours->path.text);
 	struct stat st;
 	pid_t pid;
 
@@ -94,11 +93,24 @@ static enum control_socket_result control_socket_clear(const struct control_sock
 	return CONTROL_SOCKET_OPEN;
 }
 
-/* Bound without any right for others, which then are added: never more than was asked for. */
-static int control_socket_bind(struct control_socket *ours, const struct sockaddr_any *addr,
-	const struct control_socket_ask *ask)
+/* The socket of the daemon that we follow is either dead or its master's. */
+static enum control_socket_result control_socket_check_before(const struct control_socket *ours,
+	const struct control_socket_ask *ask, char *why_r, size_t why_bytes)
 {
-	const char *name = rundir_name(ours->path.text);
+	struct sockaddr_any addr;
+	pid_t pid;
+
+	if (!ask->next || sockaddr_from_path(ours->path.text, &addr) < 0 ||
+		!control_socket_lives(&addr, &pid) || pid == 0 || pid == ask->before)
+		return CONTROL_SOCKET_OPEN;
+	snprintf(why_r, why_bytes, "a daemon with pid %d lives there", (int)pid);
+	return CONTROL_SOCKET_TAKEN;
+}
+
+/* Bound without any right for others, which then are added: never more than was asked for. */
+static int control_socket_bind(struct control_socket *ours, const char *name,
+	const struct sockaddr_any *addr, const struct control_socket_ask *ask)
+{
 	struct stat st;
 	mode_t mask;
 	int result;
@@ -125,6 +137,7 @@ static int control_socket_bind(struct control_socket *ours, const struct sockadd
 static enum control_socket_result control_socket_take(struct control_socket *ours,
 	const struct control_socket_ask *ask, char *why_r, size_t why_bytes)
 {
+	char path[RUNDIR_PATH_BYTES + sizeof(CONTROL_SOCKET_NEXT)];
 	enum control_socket_result result;
 	struct sockaddr_any addr;
 	const char *error;
@@ -134,13 +147,34 @@ static enum control_socket_result control_socket_take(struct control_socket *our
 		snprintf(why_r, why_bytes, "%s", error);
 		return CONTROL_SOCKET_FAILED;
 	}
-	MUST(sockaddr_from_path(ours->path.text, &addr) == 0);
+	snprintf(path, sizeof(path), "%s%s", ours->path.text, ask->next ? CONTROL_SOCKET_NEXT : "");
+	if (sockaddr_from_path(path, &addr) < 0) {
+		snprintf(why_r, why_bytes, "with " CONTROL_SOCKET_NEXT " the path is too long");
+		return CONTROL_SOCKET_FAILED;
+	}
+	ours->beside = ask->next;
 	control_socket_lock(ours->directory_fd);
-	result = control_socket_clear(ours, &addr, why_r, why_bytes);
-	if (result == CONTROL_SOCKET_OPEN && control_socket_bind(ours, &addr, ask) < 0)
+	result = control_socket_check_before(ours, ask, why_r, why_bytes);
+	if (result == CONTROL_SOCKET_OPEN)
+		result = control_socket_clear(ours, rundir_name(path), &addr, why_r, why_bytes);
+	if (result == CONTROL_SOCKET_OPEN &&
+		control_socket_bind(ours, rundir_name(path), &addr, ask) < 0)
 		result = control_socket_fail(why_r, why_bytes);
 	control_socket_unlock(ours->directory_fd);
 	return result;
+}
+
+int control_socket_path(const char *path, struct rundir_path *path_r)
+{
+	*path_r = (struct rundir_path){ 0 };
+	if (path[0] == '\0') {
+		rundir_default(path_r);
+		return 0;
+	}
+	if (strlen(path) >= sizeof(path_r->text))
+		return -1;
+	snprintf(path_r->text, sizeof(path_r->text), "%s", path);
+	return 0;
 }
 
 enum control_socket_result control_socket_open(const struct control_socket_ask *ask,
@@ -149,11 +183,7 @@ enum control_socket_result control_socket_open(const struct control_socket_ask *
 	enum control_socket_result result;
 
 	*socket_r = (struct control_socket){ .fd = -1, .directory_fd = -1 };
-	if (ask->path[0] == '\0') {
-		rundir_default(&socket_r->path);
-	} else if (strlen(ask->path) < sizeof(socket_r->path.text)) {
-		snprintf(socket_r->path.text, sizeof(socket_r->path.text), "%s", ask->path);
-	} else {
+	if (control_socket_path(ask->path, &socket_r->path) < 0) {
 		snprintf(why_r, why_bytes, "the path is longer than %d bytes",
 			RUNDIR_PATH_BYTES - 1);
 		return CONTROL_SOCKET_FAILED;
@@ -162,6 +192,55 @@ enum control_socket_result control_socket_open(const struct control_socket_ask *
 	if (result != CONTROL_SOCKET_OPEN)
 		control_socket_close(socket_r);
 	return result;
+}
+
+static void control_socket_next_name(const struct control_socket *ours, char *name, size_t bytes)
+{
+	snprintf(name, bytes, "%s" CONTROL_SOCKET_NEXT, rundir_name(ours->path.text));
+}
+
+static bool control_socket_is_ours(const struct control_socket *ours, const char *name)
+{
+	struct stat st;
+
+	return fstatat(ours->directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		st.st_dev == ours->dev && st.st_ino == ours->ino;
+}
+
+int control_socket_take_place(struct control_socket *ours)
+{
+	const char *name = rundir_name(ours->path.text);
+	char next[RUNDIR_PATH_BYTES + sizeof(CONTROL_SOCKET_NEXT)];
+
+	if (!ours->beside)
+		return 0;
+	control_socket_next_name(ours, next, sizeof(next));
+	ours->beside = false;
+	if (control_socket_is_ours(ours, name))
+		return 0;
+	return renameat(ours->directory_fd, next, ours->directory_fd, name);
+}
+
+void control_socket_pass_on(struct control_socket *ours)
+{
+	const char *name = rundir_name(ours->path.text);
+	char next[RUNDIR_PATH_BYTES + sizeof(CONTROL_SOCKET_NEXT)];
+
+	ours->owner = 0;
+	control_socket_next_name(ours, next, sizeof(next));
+	/* Without one that waits there the next master does it. */
+	if (ours->directory_fd >= 0)
+		(void)renameat(ours->directory_fd, next, ours->directory_fd, name);
+}
+
+/* One that never came to its place. */
+static void control_socket_remove_next(const struct control_socket *ours)
+{
+	char next[RUNDIR_PATH_BYTES + sizeof(CONTROL_SOCKET_NEXT)];
+
+	control_socket_next_name(ours, next, sizeof(next));
+	if (ours->owner == getpid() && control_socket_is_ours(ours, next))
+		unlinkat(ours->directory_fd, next, 0);
 }
 
 /* Its inode's number is used again soon after somebody removed it, so who listens there is asked as well. */
@@ -188,7 +267,10 @@ void control_socket_close(struct control_socket *ours)
 {
 	if (ours->directory_fd >= 0) {
 		/* While it still listens: nobody may take it for a dead one's in between. */
-		control_socket_remove(ours);
+		if (ours->beside)
+			control_socket_remove_next(ours);
+		else
+			control_socket_remove(ours);
 		close(ours->directory_fd);
 	}
 	if (ours->fd >= 0)

@@ -27,6 +27,8 @@ struct control_actions {
 	const char *(*reload)(uint32_t confirm_ms, struct reload_waiter *waiter, void *arg);
 	const char *(*rollback)(struct reload_waiter *waiter, void *arg);
 	void (*forget)(struct reload_waiter *waiter, void *arg);
+	/* Another binary takes over; NULL: the one that is at our path now. Answered later, too. */
+	const char *(*upgrade)(const char *binary, struct reload_waiter *waiter, void *arg);
 	const char *(*confirm)(void *arg);
 	const char *(*rebalance)(uint64_t *relays_r, void *arg);
 	/* What a reload would change; path NULL: with the daemon's own file. NULL and errors, else the caller's. */

@@ -86,6 +86,14 @@ void daemonize_ready(struct daemonize *daemonize, bool keep_stderr)
 	free(daemonize);
 }
 
+void daemonize_follow(bool keep_stderr)
+{
+	daemonize_detach(keep_stderr);
+	if (chdir("/") < 0) {
+		/* As before. */
+	}
+}
+
 void daemonize_secure_stdio(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {

@@ -18,6 +18,9 @@ MUST_USE struct daemonize *daemonize_begin(void);
  * /dev/null, and the directory to /. NULL is fine and does nothing. Frees it. */
 void daemonize_ready(struct daemonize *daemonize, bool keep_stderr);
 
+/* The same where nobody waits: it was started by another that is in the background. */
+void daemonize_follow(bool keep_stderr);
+
 /* stdin and stdout, and stderr unless kept, to /dev/null: for the children, which are forked before. */
 void daemonize_detach(bool keep_stderr);
 

@@ -15,7 +15,7 @@ struct generation *generation_new(
 {
 	struct generation *generation = calloc(1, sizeof(*generation));
 
-	MUST(nworkers >= 1 && nworkers <= SHM_WORKERS_MAX);
+	MUST(nworkers >= 1 && nworkers <= SHM_SLOTS);
 	if (generation != NULL)
 		generation->workers = calloc(nworkers, sizeof(*generation->workers));
 	if (generation == NULL || generation->workers == NULL) {

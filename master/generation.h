@@ -25,7 +25,7 @@ struct generation {
 	uint64_t since_ms;     /* of its state */
 	uint64_t since_wall_s; /* the same, for people */
 	uint32_t nworkers;
-	struct process *workers; /* owned, by number */
+	struct process *workers; /* owned, by number; of another master's in any order */
 };
 
 TAILQ_HEAD(generations, generation);

@@ -30,6 +30,7 @@ struct handover {
 	bool stopped;
 	struct handover_seat seats[SHM_WORKERS_MAX];
 	struct handover_worker slots[SHM_SLOTS]; /* channel NULL: nobody */
+	bool found[SHM_SLOTS];                   /* it was another master's */
 };
 
 struct handover *handover_new(struct bindings *bindings, uint32_t workers, uint32_t generation,
@@ -202,6 +203,8 @@ static void handover_assign(struct handover *handover, struct listener *listener
 {
 	const struct handover_seat *home = handover_home(handover, listener);
 
+	if (listener->leaving && listener_has_holders(listener))
+		return; /* one of them accepts it empty */
 	if (listener->leaving) {
 		listener->owner = handover_old_live(handover);
 		listener->giving = listener->owner != LISTENER_NOBODY;
@@ -237,8 +240,8 @@ static void handover_close_left(struct handover *handover)
 
 		if (!listener->leaving)
 			continue;
-		if (listener->shared ? !listener_has_holders(listener)
-				     : listener->owner == LISTENER_NOBODY)
+		if (!listener_has_holders(listener) &&
+			(listener->shared || listener->owner == LISTENER_NOBODY))
 			handover_close(handover, listener);
 	}
 }
@@ -276,8 +279,8 @@ static void handover_give_shared(struct handover *handover, uint32_t slot, bool 
 static bool handover_calls(struct handover *handover, const struct listener *listener,
 	uint32_t slot, const struct handover_seat *home)
 {
-	if (listener->shared)
-		return home == NULL && listener_held(listener, slot);
+	if (listener_held(listener, slot))
+		return home == NULL;
 	return listener->owner == slot && !listener->releasing &&
 		(home == NULL || handover_home(handover, listener) == home);
 }
@@ -293,7 +296,11 @@ static void handover_call(
 
 		if (!handover_calls(handover, listener, slot, home))
 			continue;
-		listener->releasing = !listener->shared;
+		if (listener_held(listener, slot)) {
+			handover_add(handover, slot, &batch, listener);
+			continue;
+		}
+		listener->releasing = true;
 		/* It was never told: there is nothing to release. */
 		if (listener->giving) {
 			listener->giving = listener->releasing = false;
@@ -322,6 +329,19 @@ void handover_ready(struct handover *handover, const struct handover_worker *wor
 			handover_call(handover, slot, seat);
 	}
 	handover_assign_all(handover);
+}
+
+void handover_found(struct handover *handover, const struct handover_worker *worker)
+{
+	handover->slots[worker->slot] = *worker;
+	handover->found[worker->slot] = true;
+	for (size_t i = 0; i < bindings_count(handover->bindings); i++) {
+		struct listener *listener = bindings_at(handover->bindings, i);
+
+		/* Those that we have opened ourselves nobody else has. */
+		if (!listener->fresh)
+			listener_hold(listener, worker->slot, true);
+	}
 }
 
 void handover_commit(
@@ -361,6 +381,7 @@ void handover_gone(struct handover *handover, const struct handover_worker *work
 	if (handover->stopped)
 		return;
 	handover->slots[slot].channel = NULL;
+	handover->found[slot] = false;
 	if (worker->generation == handover->generation)
 		handover->seats[worker->number].state = HANDOVER_DOWN;
 	for (size_t i = 0; i < bindings_count(handover->bindings); i++) {
@@ -380,14 +401,13 @@ void handover_gone(struct handover *handover, const struct handover_worker *work
 /* Returns -1 when it was not asked for it. */
 static int handover_take_back(struct handover *handover, struct listener *listener, uint32_t slot)
 {
-	if (listener->shared) {
-		if (handover_serves(handover, slot))
-			return -1;
+	if (!handover_serves(handover, slot) && listener_held(listener, slot)) {
 		listener_hold(listener, slot, false);
 		return 0;
 	}
+	/* What the master before us asked of one that was found. */
 	if (listener->owner != slot || !listener->releasing)
-		return -1;
+		return handover->found[slot] ? 0 : -1;
 	listener->releasing = false;
 	listener->owner = LISTENER_NOBODY;
 	if (!listener->last)

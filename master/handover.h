@@ -46,6 +46,9 @@ void handover_free(struct handover *handover); /* NULL is fine */
 /* This worker can accept from now on. One that is not of the serving generation gets nothing. */
 void handover_ready(struct handover *handover, const struct handover_worker *worker);
 
+/* A worker of a master before us, of the generation before or older: any listener that was found may be with it. */
+void handover_found(struct handover *handover, const struct handover_worker *worker);
+
 /* From now on the generation of these workers serves, one for each number; the bindings are theirs already. Those of the
  * generation before give back what they have. */
 void handover_commit(

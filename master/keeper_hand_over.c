@@ -301,9 +301,12 @@ static void on_old_message(struct channel *channel, struct message *message, voi
 
 static void on_old_end(struct channel *channel, enum channel_end end, const char *why, void *arg)
 {
+	struct keeper *keeper = arg;
+
 	(void)channel;
 	(void)end;
-	hand_over_give_up(arg, why);
+	if (!keeper->stop)
+		hand_over_give_up(keeper, why);
 }
 
 void hand_over_begin(struct keeper *keeper, struct message *message)

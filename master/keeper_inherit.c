@@ -122,10 +122,11 @@ static void inherit_filled(struct keeper *keeper)
 {
 	struct message filled = { .type = K2M_FILLED };
 
+	/* The master first: when it sees the old one's end it is to know why. */
+	keeper_send_master(keeper, &filled);
 	channel_send(keeper->inherit->line, &filled);
 	inherit_free(keeper);
 	inherit_thaw(keeper);
-	keeper_send_master(keeper, &filled);
 	log_info("filled with %" PRIu64 " relays", store_total(keeper->store));
 	keeper_check_use(keeper);
 }

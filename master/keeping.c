@@ -2,6 +2,7 @@
  */
 #include "master/keeping.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -33,15 +34,15 @@ void keeping_init(struct supervisor *supervisor)
 
 static bool keeping_is_there(const struct supervisor *supervisor)
 {
-	return process_alive(&supervisor->keeper);
+	return process_alive(supervisor->keeper);
 }
 
 static void keeping_send(struct supervisor *supervisor, struct message *message)
 {
-	message->slot = supervisor->keeper.slot;
-	message->generation = supervisor->keeper.generation;
-	if (keeping_is_there(supervisor))
-		channel_send(supervisor->keeper.channel, message);
+	message->slot = supervisor->keeper->slot;
+	message->generation = supervisor->keeper->generation;
+	if (keeping_is_there(supervisor) && !successor_holds(supervisor, message))
+		channel_send(supervisor->keeper->channel, message);
 }
 
 /* ------------------------------------------------------------------ listeners */
@@ -111,7 +112,7 @@ void keeping_listeners(struct supervisor *supervisor)
 			keeping_send_changed(supervisor, listener);
 		listener->changed = false;
 	}
-	while (channel_has_room(supervisor->keeper.channel) && keeping_send_listeners(supervisor))
+	while (channel_has_room(supervisor->keeper->channel) && keeping_send_listeners(supervisor))
 		continue;
 }
 
@@ -139,7 +140,8 @@ void keeping_drop_listeners(struct supervisor *supervisor)
 
 void keeping_line(struct supervisor *supervisor, int fds_r[2])
 {
-	if (keeping_is_there(supervisor) && channel_pair(fds_r) < 0) {
+	if ((keeping_is_there(supervisor) || supervisor->keeping.awaited) &&
+		channel_pair(fds_r) < 0) {
 		log_error("no line to the keeper");
 		fds_r[0] = fds_r[1] = -1;
 	}
@@ -158,6 +160,7 @@ static struct msg_child keeping_describe(const struct process *process)
 
 void keeping_child(struct process *process, int line_fd)
 {
+	struct supervisor *supervisor = process->supervisor;
 	const struct msg_child child = keeping_describe(process);
 	int fds[] = { channel_fd(process->channel), process->pidfd, line_fd };
 	struct message message = {
@@ -168,9 +171,11 @@ void keeping_child(struct process *process, int line_fd)
 		.nfds = line_fd >= 0 ? 3 : 2,
 	};
 
+	if (supervisor->keeping.awaited && line_fd >= 0)
+		process->line_fd = fcntl(line_fd, F_DUPFD_CLOEXEC, 3);
 	/* A worker without a line is told of one as soon as there is a keeper. */
 	if (process->role == CHILD_CHECKER || line_fd >= 0)
-		keeping_send(process->supervisor, &message);
+		keeping_send(supervisor, &message);
 }
 
 static void keeping_send_gone(struct supervisor *supervisor, const struct msg_child *child)
@@ -340,9 +345,9 @@ static void keeping_check_settled(struct supervisor *supervisor)
 		departed_give(supervisor, departed);
 }
 
-void keeping_died(struct process *process, const struct keeping_end *end)
+static struct departed *departed_add(
+	struct supervisor *supervisor, const struct msg_child *child, const struct keeping_end *end)
 {
-	struct supervisor *supervisor = process->supervisor;
 	struct departed *departed = calloc(1, sizeof(*departed));
 	struct shm *shm = supervisor->env->shm;
 
@@ -350,17 +355,79 @@ void keeping_died(struct process *process, const struct keeping_end *end)
 		log_fatal("the list of dead workers");
 		exit(EXIT_CODE_FAILED);
 	}
-	shm_slot_died(shm, process->slot);
-	departed->child = keeping_describe(process);
+	shm_slot_died(shm, child->slot);
+	departed->child = *child;
 	departed->end = *end;
 	departed->since_ms = clock_now_ms();
-	departed->relays = keeping_count(shm, process->slot);
-	snprintf(departed->name, sizeof(departed->name), "%s", process->name);
+	departed->relays = keeping_count(shm, child->slot);
+	spawn_name(CHILD_WORKER, child->number, departed->name, sizeof(departed->name));
 	TAILQ_INSERT_TAIL(&supervisor->keeping.departed, departed, link);
+	return departed;
+}
+
+void keeping_died(struct process *process, const struct keeping_end *end)
+{
+	struct supervisor *supervisor = process->supervisor;
+	const struct msg_child child = keeping_describe(process);
+	struct departed *departed = departed_add(supervisor, &child, end);
+
 	process->lines_asked = 0;
 	keeping_routes(supervisor);
 	departed_give(supervisor, departed);
 	keeping_check_settled(supervisor);
+}
+
+void keeping_found_dead(struct supervisor *supervisor, uint32_t slot)
+{
+	const struct shm_slot *pages = shm_slot(supervisor->env->shm, slot);
+	const struct msg_child child = {
+		.slot = slot,
+		.generation = pages->generation,
+		.number = pages->number,
+		.role = CHILD_WORKER,
+		.pid = (int32_t)pages->pid,
+	};
+	struct keeping_end end = { .end = "ended while there was no master" };
+	struct departed *departed;
+
+	departed = departed_add(supervisor, &child, &end);
+	/* A place that was taken for one that was yet to come, or one that had nothing. */
+	departed->end.planned = departed->relays == 0;
+	departed_give(supervisor, departed);
+}
+
+bool keeping_waits_for(const struct supervisor *supervisor, uint32_t slot)
+{
+	const struct departed *departed;
+
+	TAILQ_FOREACH(departed, &supervisor->keeping.departed, link) {
+		if (departed->child.slot == slot)
+			return true;
+	}
+	return false;
+}
+
+void keeping_take(struct supervisor *supervisor, uint32_t told)
+{
+	struct process *worker = NULL;
+
+	supervisor->keeping.awaited = false;
+	supervisor->keeping.told = told;
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		if (process_alive(worker) && worker->line_fd >= 0)
+			keeping_child(worker, worker->line_fd);
+		orphans_close(&worker->line_fd);
+	}
+}
+
+void keeping_expect(struct supervisor *supervisor, pid_t pid)
+{
+	const struct msg_expect expect = { .pid = pid };
+	struct message message = {
+		.type = M2K_EXPECT, .payload = &expect, .payload_bytes = sizeof(expect)
+	};
+
+	keeping_send(supervisor, &message);
 }
 
 bool keeping_make_room(struct supervisor *supervisor)
@@ -455,7 +522,18 @@ static int keeping_given(struct supervisor *supervisor, const struct msg_given *
 
 int keeping_message(struct supervisor *supervisor, const struct message *message)
 {
-	if (message->type == K2M_GIVEN)
+	const struct msg_expect *taken;
+
+	switch (message->type) {
+	case K2M_GIVEN:
 		return keeping_given(supervisor, message_payload(message, K2M_GIVEN, NULL));
-	return -1;
+	case K2M_FILLED:
+		return successor_filled(supervisor);
+	case K2M_TAKEN:
+		taken = message_payload(message, K2M_TAKEN, NULL);
+		supervisor->handlers.on_taken(taken->pid, supervisor->handlers.arg);
+		return 0;
+	default:
+		return -1;
+	}
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "common/messages.h"
 #include "common/must.h"
@@ -29,6 +30,7 @@ struct keeping {
 	uint32_t told;                 /* the highest listener that the keeper knows */
 	bool settling;                 /* a new keeper: not all workers speak to it yet */
 	uint32_t turn;                 /* with whom the next route begins */
+	bool awaited;                  /* the keeper is another master's until K2M_YOURS */
 };
 
 /* How somebody ended, for the one line that is said of it. */
@@ -44,6 +46,17 @@ void keeping_deinit(struct supervisor *supervisor);
 /* A keeper was forked, it died. */
 void keeping_begin(struct supervisor *supervisor);
 void keeping_end(struct supervisor *supervisor);
+
+/* The keeper that we found is ours now, what it has of listeners up to this number. It is told of the workers that we
+ * started before. */
+void keeping_take(struct supervisor *supervisor, uint32_t told);
+
+/* A worker that died while there was no master: its relays are somewhere. */
+void keeping_found_dead(struct supervisor *supervisor, uint32_t slot);
+bool keeping_waits_for(const struct supervisor *supervisor, uint32_t slot); /* it is one of the dead */
+
+/* Let this process, and nobody else, take over; 0: nobody. */
+void keeping_expect(struct supervisor *supervisor, pid_t pid);
 
 /* A line between a worker that is about to be forked and the keeper: fds_r[0] the keeper's end, fds_r[1] the worker's,
  * both the caller's; -1 when there is no keeper. */

@@ -15,6 +15,7 @@
 #include "master/demo.h"
 #include "master/master.h"
 #include "master/options.h"
+#include "master/program.h"
 
 static struct conf *main_load(
 	const struct options *options, struct demo *demo_r, struct conf_errors *errors)
@@ -126,6 +127,7 @@ static enum exit_code main_act(struct main_source *source, struct conf *conf)
 		.arg = source,
 	};
 
+	program_begins();
 	if (options->action == ACTION_RUN)
 		return master_run(&ask);
 	if (options->action == ACTION_DUMP)
@@ -179,6 +181,7 @@ int main(int argc, char *argv[], char *envp[])
 	enum exit_code result = EXIT_CODE_OK;
 
 	daemonize_secure_stdio();
+	program_init(argc, argv);
 	title_init(argc, argv, envp);
 	if (options_parse(argc, argv, &options) < 0)
 		result = EXIT_CODE_USAGE;

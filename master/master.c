@@ -18,15 +18,18 @@
 #include "master/notify.h"
 #include "master/pidfile.h"
 #include "master/place.h"
+#include "master/program.h"
 #include "master/rebalance.h"
 #include "master/reload.h"
 #include "master/signals.h"
+#include "master/upgrade.h"
 #include "master/views.h"
 
-static void master_stop(struct master *master, uint32_t drain_ms)
+void master_stop(struct master *master, uint32_t drain_ms)
 {
 	control_stopping(master->control);
 	reload_stop(master->reload);
+	upgrade_stop(master->upgrade);
 	rebalance_bound(master->rebalance, 0);
 	evtimer_del(master->retry);
 	supervisor_stop(master->supervisor, drain_ms);
@@ -51,6 +54,10 @@ static void master_begin_stop(struct master *master)
 
 static void master_asked_to_stop(struct master *master, int number)
 {
+	if (master->succeed != NULL) {
+		succeed_fail(master->succeed, "a signal");
+		return;
+	}
 	if (master->stops++ == 0) {
 		master_begin_stop(master);
 		return;
@@ -91,13 +98,13 @@ void on_master_signal(int number, void *arg)
 		log_warnx("SIGUSR1: this version has no statistics yet");
 		return;
 	case SIGUSR2:
-		log_warnx("SIGUSR2: this version cannot be upgraded while it runs yet");
+		master_upgrade(master);
 		return;
 	}
 	MUST(!"a signal that was not blocked");
 }
 
-static void master_retry_later(struct master *master)
+void master_retry_later(struct master *master)
 {
 	const uint32_t ms = master->config->conf->global.bind_retry_ms;
 	const struct timeval delay = { .tv_sec = ms / 1000,
@@ -126,10 +133,8 @@ void on_master_retry(int fd, short what, void *arg)
 	supervisor_listeners(master->supervisor);
 }
 
-static void on_supervisor_started(void *arg)
+void master_started(struct master *master)
 {
-	struct master *master = arg;
-
 	if (master->pidfile != NULL && pidfile_commit(master->pidfile) < 0) {
 		log_error("cannot write the pidfile %s", master->config->conf->global.pidfile);
 		master->result = EXIT_CODE_FAILED;
@@ -138,21 +143,34 @@ static void on_supervisor_started(void *arg)
 	}
 	log_info("serving; frontends: %zu, workers: %u", master->config->conf->nfrontends,
 		master->config->conf->global.workers);
+	if (program_is_next() && master->ask->daemon)
+		daemonize_follow(master_log_is_stderr(master));
 	daemonize_ready(master->daemonize, master_log_is_stderr(master));
 	master->daemonize = NULL;
 	notify_ready();
 	if (master->ask->on_serving != NULL)
 		master->ask->on_serving(master->ask->arg);
+	program_serves();
 	master->serving = true;
-	if (master->hung_up)
+	if (master->hung_up) {
+		master->hung_up = false;
 		master_hang_up(master);
+	}
+}
+
+static void on_supervisor_started(void *arg)
+{
+	master_started(arg);
 }
 
 static void on_supervisor_prepared(struct generation *generation, void *arg)
 {
 	struct master *master = arg;
 
-	reload_prepared(master->reload, generation);
+	if (master->succeed != NULL)
+		succeed_prepared(master->succeed);
+	else
+		reload_prepared(master->reload, generation);
 }
 
 static void on_supervisor_unprepared(struct generation *generation, const char *why, void *arg)
@@ -160,13 +178,23 @@ static void on_supervisor_unprepared(struct generation *generation, const char *
 	struct master *master = arg;
 
 	(void)generation;
-	reload_unprepared(master->reload, why);
+	if (master->succeed != NULL)
+		succeed_fail(master->succeed, why);
+	else
+		reload_unprepared(master->reload, why);
 }
 
 static void on_supervisor_gone(struct generation *generation, void *arg)
 {
 	(void)arg;
 	log_debug("generation %u is gone", generation->number);
+}
+
+static void on_supervisor_taken(pid_t pid, void *arg)
+{
+	struct master *master = arg;
+
+	upgrade_taken(master->upgrade, pid);
 }
 
 static void on_supervisor_returned(void *arg)
@@ -214,6 +242,7 @@ static void master_make_children(struct master *master)
 		.on_prepared = on_supervisor_prepared,
 		.on_unprepared = on_supervisor_unprepared,
 		.on_gone = on_supervisor_gone,
+		.on_taken = on_supervisor_taken,
 		.on_returned = on_supervisor_returned,
 		.on_done = on_supervisor_done,
 		.arg = master,
@@ -226,10 +255,10 @@ static void master_make_children(struct master *master)
 		.bindings = master->bindings,
 		.detach = master->ask->daemon,
 		.keep_stderr = master_log_is_stderr(master),
-		.takeover_fd = -1,
+		.takeover_fd = master->takeover.fd,
 	};
 	master->handover = handover_new(
-		master->bindings, master->config->conf->global.workers, MASTER_GENERATION, &closed);
+		master->bindings, master->config->conf->global.workers, master->generation, &closed);
 	master->supervisor =
 		supervisor_new(master->base, &master->env, master->handover, &handlers);
 	master->rebalance = rebalance_new(master->base, master->supervisor);
@@ -284,13 +313,18 @@ static void master_serve(struct master *master)
 	log_open(master->config->log, log->level, log->format);
 	log_info("proxyd %s", PROXYD_VERSION);
 	master_say_binds(master);
-	place_commit(master->config->conf, master->shm, MASTER_GENERATION);
+	if (!master->follows)
+		place_commit(master->config->conf, master->shm, master->generation);
 	master_make_children(master);
 	master_make_reload(master);
+	master_make_upgrade(master);
 	master_serve_control(master);
 	privileges_reduce(master->config->conf);
-	supervisor_start(master->supervisor, master->config, MASTER_GENERATION);
-	if (master->bind_again)
+	if (master->follows)
+		succeed_begin(master);
+	else
+		supervisor_start(master->supervisor, master->config, master->generation);
+	if (master->bind_again && !master->follows)
 		master_retry_later(master);
 	if (event_base_dispatch(master->base) < 0) {
 		log_fatalx("the event loop failed");
@@ -303,11 +337,16 @@ static void master_clean(struct master *master)
 {
 	/* The clients first: an answer may look at all the rest. */
 	control_close(master->control);
+	upgrade_free(master->upgrade);
+	succeed_free(master->succeed);
 	reload_free(master->reload);
 	rebalance_free(master->rebalance);
 	supervisor_free(master->supervisor);
 	handover_free(master->handover);
+	bindings_free(master->next);
 	bindings_free(master->bindings);
+	takeover_free(&master->past);
+	takeover_socket_close(&master->takeover, master->ours);
 	notify_watchdog_free(master->watchdog);
 	signals_free(master->signals);
 	if (master->retry != NULL)
@@ -324,8 +363,14 @@ static void master_clean(struct master *master)
 enum exit_code master_run(const struct master_ask *ask)
 {
 	struct master master = {
-		.ask = ask, .config = config_new(ask->conf), .result = EXIT_CODE_OK
+		.ask = ask,
+		.config = config_new(ask->conf),
+		.past = { .fd = -1, .socket_fd = -1, .keeper_pidfd = -1 },
+		.takeover = { .fd = -1, .directory_fd = -1 },
+		.ours = true,
+		.result = EXIT_CODE_OK,
 	};
+
 
 	signals_block();
 	if (master_prepare(&master) < 0)

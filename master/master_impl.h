@@ -11,8 +11,8 @@
 #include "master/master.h"
 #include "master/privileges.h"
 #include "master/supervisor.h"
-
-#define MASTER_GENERATION 1
+#include "master/takeover.h"
+#include "master/takeover_socket.h"
 
 struct master {
 	const struct master_ask *ask; /* borrowed */
@@ -20,9 +20,15 @@ struct master {
 	struct daemonize *daemonize;  /* owned until it serves */
 	struct pidfile *pidfile;      /* owned */
 	struct privileges privileges;
+	bool follows;                    /* another master, or the orphans of one: past is what it left */
+	bool ours;                       /* what serves is: always, but for one that follows before K2M_YOURS */
+	struct takeover past;            /* owned */
+	struct takeover_socket takeover; /* owned */
+	uint32_t generation;             /* our first */
 	struct control *control;   /* owned */
 	struct shm *shm;           /* owned */
-	struct bindings *bindings; /* owned */
+	struct bindings *bindings; /* owned: that serve */
+	struct bindings *next;     /* owned: of one that follows, until they are merged; NULL */
 	bool bind_again;           /* some addresses are to be tried again */
 	struct event_base *base;   /* owned */
 	struct signals *signals;   /* owned */
@@ -33,8 +39,10 @@ struct master {
 	struct supervisor *supervisor; /* owned */
 	struct reload *reload;         /* owned */
 	struct rebalance *rebalance;   /* owned */
+	struct upgrade *upgrade;       /* owned */
+	struct succeed *succeed;       /* owned; NULL: done, or nothing to take over */
 	bool serving;                  /* it has begun to */
-	bool hung_up;                  /* SIGHUP came before that */
+	bool hung_up;                  /* SIGHUP came before that, or during an upgrade */
 	unsigned stops;                /* how often we were asked */
 	enum exit_code result;
 };
@@ -46,10 +54,22 @@ bool master_log_is_stderr(const struct master *master);
 /* acts.c */
 struct control_actions master_actions(struct master *master);
 void master_hang_up(struct master *master); /* SIGHUP */
+void master_upgrade(struct master *master); /* SIGUSR2 */
+void master_make_upgrade(struct master *master);
 
 /* master.c */
 void on_master_signal(int number, void *arg);
 void on_master_retry(int fd, short what, void *arg);
 void on_master_stop(bool now, void *arg);
+void master_stop(struct master *master, uint32_t drain_ms);
+void master_started(struct master *master); /* the first generation serves */
+void master_retry_later(struct master *master);
+
+/* succeed.c: what there is to take over, the serving once it is ready */
+MUST_USE int succeed_find(struct master *master); /* past and follows; -1: it lives; it is said */
+void succeed_begin(struct master *master);
+void succeed_prepared(struct succeed *succeed);
+void succeed_fail(struct succeed *succeed, const char *why);
+void succeed_free(struct succeed *succeed); /* NULL is fine */
 
 #endif

@@ -74,6 +74,11 @@ void notify_stopping(void)
 	sd_notify(0, "STOPPING=1");
 }
 
+void notify_main(pid_t pid)
+{
+	sd_notifyf(0, "MAINPID=%d", (int)pid);
+}
+
 #else
 
 struct notify *notify_watchdog_new(struct event_base *base)
@@ -97,6 +102,11 @@ void notify_reloading(void)
 
 void notify_stopping(void)
 {
+}
+
+void notify_main(pid_t pid)
+{
+	(void)pid;
 }
 
 #endif

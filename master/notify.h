@@ -4,6 +4,8 @@
 #ifndef PROXYD_MASTER_NOTIFY_H
 #define PROXYD_MASTER_NOTIFY_H
 
+#include <sys/types.h>
+
 struct event_base;
 struct notify;
 
@@ -15,5 +17,6 @@ void notify_watchdog_free(struct notify *notify); /* NULL is fine */
 void notify_ready(void); /* also: the reload is over */
 void notify_reloading(void);
 void notify_stopping(void);
+void notify_main(pid_t pid); /* another process is the master from now on */
 
 #endif

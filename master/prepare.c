@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -13,6 +14,7 @@
 #include "master/bindings.h"
 #include "master/config.h"
 #include "master/control.h"
+#include "master/control_socket.h"
 #include "master/daemonize.h"
 #include "master/first.h"
 #include "master/hosts.h"
@@ -21,6 +23,7 @@
 #include "master/notify.h"
 #include "master/pidfile.h"
 #include "master/place.h"
+#include "master/program.h"
 #include "master/signals.h"
 
 #define MASTER_RECORDS_MIN 64
@@ -57,7 +60,7 @@ static int master_open_pidfile(struct master *master)
 static int master_open_shm(struct master *master)
 {
 	struct rlimit limit;
-	const char *error;
+	const char *error = "";
 	rlim_t records = MASTER_RECORDS_MIN;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -71,36 +74,105 @@ static int master_open_shm(struct master *master)
 		records = MASTER_RECORDS_MIN;
 	if (records > SHM_RECORDS_MAX)
 		records = SHM_RECORDS_MAX;
-	master->shm = shm_create((uint32_t)records, &error);
+	if (master->past.shm != NULL) {
+		master->shm = master->past.shm;
+		master->past.shm = NULL;
+	} else {
+		master->shm = shm_create((uint32_t)records, &error);
+	}
 	if (master->shm == NULL) {
 		log_errorx("cannot have shared memory: %s", error);
 		return -1;
 	}
-	shm_master(master->shm)->generation = MASTER_GENERATION;
-	shm_master(master->shm)->started_ms = clock_now_ms();
+	if (!master->follows || master->past.foreign) {
+		shm_master(master->shm)->generation = 1;
+		shm_master(master->shm)->started_ms = clock_now_ms();
+	}
 	return place_objects(master->config->conf, master->shm);
 }
 
-static int master_check_limit(const struct master *master)
+/* A number that no process has that there is. */
+static uint32_t master_next_generation(const struct master *master)
+{
+	struct shm *shm = master->shm;
+	uint32_t highest = shm_master(shm)->generation;
+
+	if (!master->follows || master->past.foreign)
+		return 1;
+	for (uint32_t i = 0; i < shm_master(shm)->slots; i++) {
+		const uint32_t generation = shm_slot(shm, i)->generation;
+
+		if (shm_slot(shm, i)->state != SLOT_FREE && generation > highest)
+			highest = generation;
+	}
+	return highest + 1;
+}
+
+/* Where a next master finds the keeper. We go on without where that cannot be had. */
+static void master_open_takeover(struct master *master)
+{
+	const uid_t uid = master->privileges.change_user ? master->privileges.uid : geteuid();
+	struct rundir_path control;
+	struct rundir_path path;
+	char why[128];
+	int result;
+
+	if (!control_has_socket(master->control) ||
+		control_socket_path(master->config->conf->global.control.path, &control) < 0 ||
+		takeover_path(&control, &path) < 0)
+		return;
+	if (master->follows) {
+		result = takeover_socket_take(
+			&path, master->past.socket_fd, &master->takeover, why, sizeof(why));
+		master->past.socket_fd = -1;
+	} else {
+		result = takeover_socket_open(&path, uid, &master->takeover, why, sizeof(why));
+	}
+	if (result < 0)
+		log_warnx("cannot have %s: %s; no other master can take over", path.text, why);
+}
+
+static int master_check_limit(const struct master *master, size_t sockets)
 {
 	char why[512];
 
-	if (limits_check(bindings_wanted(master->bindings), master->config->conf->global.workers,
-		    why, sizeof(why)) == 0)
+	if (limits_check(sockets, master->config->conf->global.workers, why, sizeof(why)) == 0)
 		return 0;
 	log_errorx("%s", why);
 	return -1;
 }
 
+/* What is to be opened, and of how many sockets in all. */
+static struct bindings *master_new_bindings(
+	struct master *master, const struct hosts *hosts, size_t *sockets_r)
+{
+	struct bindings *bindings = bindings_new(master->config->conf, hosts, NULL, NULL);
+
+	if (bindings == NULL)
+		return NULL;
+	if (!master->follows) {
+		master->bindings = bindings;
+		*sockets_r = bindings_wanted(bindings);
+		return bindings;
+	}
+	master->next = bindings;
+	master->bindings = bindings_found(master->past.listeners, master->past.nlisteners);
+	bindings_inherit(bindings, master->bindings);
+	*sockets_r = bindings_count(master->bindings) + bindings_missing(bindings);
+	return bindings;
+}
+
 static int master_bind(struct master *master)
 {
 	struct hosts *hosts = hosts_resolve(master->config->conf);
+	struct bindings *bindings = NULL;
+	size_t sockets = 0;
 	int result = -1;
 
 	if (hosts != NULL)
-		master->bindings = bindings_new(master->config->conf, hosts, NULL, NULL);
-	if (master->bindings != NULL && master_check_limit(master) == 0) {
-		enum bindings_result opened = bindings_open(master->bindings);
+		bindings = master_new_bindings(master, hosts, &sockets);
+	if (bindings != NULL && master_check_limit(master, sockets) == 0) {
+		enum bindings_result opened = bindings_open(bindings);
 
 		master->bind_again = opened == BINDINGS_RETRY;
 		result = opened == BINDINGS_FAILED ? -1 : 0;
@@ -133,9 +205,30 @@ static int master_open_loop(struct master *master)
 	return 0;
 }
 
+static int master_open_control(struct master *master)
+{
+	const struct control_before before = {
+		.is_there = master->follows,
+		.pid = program_is_next() ? getppid() : 0,
+	};
+
+	master->control =
+		control_open(master->config->conf, master->ask->control_optional, &before);
+	if (master->control == NULL)
+		return -1;
+	if (!master->follows || control_has_socket(master->control))
+		return 0;
+	/* Without a socket of our own, what another left is not ours. */
+	takeover_free(&master->past);
+	master->follows = false;
+	master->ours = true;
+	return 0;
+}
+
 int master_prepare(struct master *master)
 {
-	if (master->ask->daemon) {
+	/* Where another master started us we are in the background already. */
+	if (master->ask->daemon && !program_is_next()) {
 		master->daemonize = daemonize_begin();
 		if (master->daemonize == NULL) {
 			log_error("cannot go to the background");
@@ -154,11 +247,14 @@ int master_prepare(struct master *master)
 		return -1;
 	if (privileges_find(master->config->conf, &master->privileges) < 0)
 		return -1;
-	/* Before anything is bound: a second daemon is told about the first, not about its ports. */
-	master->control = control_open(master->config->conf, master->ask->control_optional);
-	if (master->control == NULL)
+	if (succeed_find(master) < 0)
 		return -1;
+	/* Before anything is bound: a second daemon is told about the first, not about its ports. */
+	if (master_open_control(master) < 0)
+		return -1;
+	master_open_takeover(master);
 	if (master_open_shm(master) < 0 || master_bind(master) < 0)
 		return -1;
+	master->generation = master_next_generation(master);
 	return master_open_loop(master);
 }

@@ -92,6 +92,8 @@ void process_broken(struct process *process, const char *why)
 
 static void process_is_ready(struct process *process, const struct msg_ready *ready)
 {
+	if (process->found && process->state == PROCESS_READY)
+		return; /* it was about to be when its master died */
 	if (process->state != PROCESS_STARTING || ready->pid != process->pid) {
 		process_broken(process, "a C2M_READY that cannot be true");
 		return;
@@ -283,7 +285,7 @@ static pid_t process_fork(struct process *process, int keeper_fd, int *channel_f
 
 static void on_process_death(evutil_socket_t fd, short what, void *arg);
 
-static void process_adopt_fds(struct process *process, int channel_fd)
+void process_begin(struct process *process, enum process_state state, int channel_fd)
 {
 	struct supervisor *supervisor = process->supervisor;
 	const struct channel_handlers handlers = {
@@ -293,7 +295,7 @@ static void process_adopt_fds(struct process *process, int channel_fd)
 		.on_room = on_child_channel_room,
 	};
 
-	process->state = PROCESS_STARTING;
+	process->state = state;
 	process->channel = channel_new(supervisor->base, channel_fd, CHANNEL_MASTER, &handlers);
 	process->death =
 		event_new(supervisor->base, process->pidfd, EV_READ, on_process_death, process);
@@ -315,7 +317,7 @@ void process_spawn(struct process *process)
 		return;
 	}
 	process->started_ms = clock_now_ms();
-	process->killed = process->ending = false;
+	process->killed = process->ending = process->found = false;
 	process->end_by_ms = 0;
 	process->lines_asked = 0;
 	process->settles = false;
@@ -330,9 +332,11 @@ void process_spawn(struct process *process)
 	} else {
 		if (process->role == CHILD_WORKER)
 			shm_slot(supervisor->env->shm, process->slot)->pid = (uint32_t)process->pid;
-		process_adopt_fds(process, channel_fd);
-		if (process->role == CHILD_KEEPER)
+		process_begin(process, PROCESS_STARTING, channel_fd);
+		if (process == supervisor->keeper)
 			keeping_begin(supervisor);
+		else if (process->role == CHILD_KEEPER)
+			successor_born(supervisor);
 		else
 			keeping_child(process, line[0]);
 	}
@@ -354,13 +358,16 @@ static void on_respawn_timer(evutil_socket_t fd, short what, void *arg)
 static void process_describe_end(
 	const struct process *process, const siginfo_t *info, struct keeping_end *end_r)
 {
-	if (info->si_code == CLD_EXITED)
+	if (process->found)
+		snprintf(end_r->end, sizeof(end_r->end), "ended");
+	else if (info->si_code == CLD_EXITED)
 		snprintf(end_r->end, sizeof(end_r->end), "exited with code %d", info->si_status);
 	else
 		snprintf(end_r->end, sizeof(end_r->end), "was killed by signal %d (%s)",
 			info->si_status, strsignal(info->si_status));
-	end_r->planned =
-		process->ending && info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK;
+	end_r->planned = process->ending &&
+		(process->found ||
+			(info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK));
 }
 
 static void process_say_death(const struct process *process, const struct keeping_end *end)
@@ -380,6 +387,7 @@ static void process_release(struct process *process)
 	process->channel = NULL;
 	close(process->pidfd);
 	process->pidfd = -1;
+	orphans_close(&process->line_fd);
 }
 
 /* First what clients wait for, then the books. */
@@ -427,8 +435,10 @@ static void process_died(struct process *process, const siginfo_t *info)
 			process_delay_ms(process));
 	process_bury(process, &end);
 	process_release(process);
-	if (process->role == CHILD_KEEPER)
+	if (process == supervisor->keeper)
 		keeping_end(supervisor);
+	else if (process == supervisor->spare)
+		successor_ended(supervisor);
 	if (again && process_delay_ms(process) == 0)
 		process_spawn(process);
 	else if (again)
@@ -442,7 +452,12 @@ static void on_process_death(evutil_socket_t fd, short what, void *arg)
 	siginfo_t info = { 0 };
 
 	(void)what;
-	if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
+	/* It may be that its successor has all and that we have not read it yet. */
+	if (process == process->supervisor->keeper)
+		successor_look(process->supervisor);
+	if (process->found) {
+		/* Whoever is its parent now waits for it. */
+	} else if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {
 		log_error(
 			"%s (pid %d): it ended, but not for us", process->name, (int)process->pid);
 	} else if (info.si_pid == 0) {
@@ -460,7 +475,7 @@ void process_init(struct process *process, struct supervisor *supervisor, enum c
 	process->number = number;
 	process->slot = role == CHILD_WORKER ? SHM_NONE : 0;
 	process->state = PROCESS_GONE;
-	process->pidfd = -1;
+	process->pidfd = process->found_fd = process->line_fd = -1;
 	spawn_name(role, number, process->name, sizeof(process->name));
 	process->respawn =
 		supervisor_event(evtimer_new(supervisor->base, on_respawn_timer, process));
@@ -469,5 +484,8 @@ void process_init(struct process *process, struct supervisor *supervisor, enum c
 void process_deinit(struct process *process)
 {
 	MUST(!process_alive(process));
+	orphans_close(&process->found_fd);
+	orphans_close(&process->line_fd);
+	orphans_close(&process->pidfd);
 	event_free(process->respawn);
 }

@@ -12,10 +12,12 @@
 #include "common/shm.h"
 #include "master/generation.h"
 #include "master/keeping.h"
+#include "master/orphans.h"
 #include "master/starved.h"
 #include "master/supervisor.h"
 
 enum process_state {
+	PROCESS_ORPHAN,   /* another master's until K2M_YOURS: nothing is done with it */
 	PROCESS_WAITING,  /* to be forked when its timer fires */
 	PROCESS_STARTING, /* forked, not ready */
 	PROCESS_READY,
@@ -39,6 +41,9 @@ struct process {
 	uint64_t started_ms;
 	struct starved starved; /* of CPU, while it is silent */
 	bool killed;            /* by us, and it was said why */
+	bool found;             /* it is no child of ours: what it ended with nobody can tell */
+	int found_fd;           /* owned; an orphan's channel; -1 */
+	int line_fd;            /* owned; the keeper's end of its line, until there is a keeper; -1 */
 	bool was_ready;         /* once at least */
 	bool ending;            /* it was told to go */
 	uint64_t end_by_ms;     /* killed when it is there still; 0: it has time */
@@ -68,13 +73,19 @@ struct supervisor {
 	struct generations generations;
 	struct generation *serving; /* one of them */
 	struct process checker;
-	struct process keeper;
+	struct process keepers[2];
+	struct process *keeper; /* one of them */
+	struct process *spare;  /* the other: the one that comes, while it is filled, or the one that went */
 	struct keeping keeping;
+	struct successor *successor; /* owned */
 };
 
 void process_init(struct process *process, struct supervisor *supervisor, enum child_role role,
 	uint32_t number);
 void process_deinit(struct process *process);
+
+/* It lives: this is the channel to it (taken over), its pidfd is in process->pidfd. */
+void process_begin(struct process *process, enum process_state state, int channel_fd);
 
 /* Fork it now; when that fails, later. */
 void process_spawn(struct process *process);

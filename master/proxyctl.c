@@ -316,6 +316,11 @@ static int proxyctl_add_word(struct proxyctl *ctl, const char *word)
 	return PROXYCTL_DONE;
 }
 
+static bool proxyctl_takes_file(const char *verb)
+{
+	return strcmp(verb, "diff") == 0 || strcmp(verb, "upgrade") == 0;
+}
+
 /* A file is named from where we are, the daemon is somewhere else. */
 static int proxyctl_add_file(struct proxyctl *ctl, const char *path)
 {
@@ -377,7 +382,7 @@ static int proxyctl_parse(struct proxyctl *ctl, int argc, char *argv[])
 	if (optind == argc)
 		return proxyctl_say(PROXYCTL_USAGE, "no command; see `proxyctl --help`");
 	for (int i = optind; i < argc && code == PROXYCTL_DONE; i++) {
-		if (i > optind && strcmp(argv[optind], "diff") == 0 && argv[i][0] != '-')
+		if (i > optind && proxyctl_takes_file(argv[optind]) && argv[i][0] != '-')
 			code = proxyctl_add_file(ctl, argv[i]);
 		else
 			code = proxyctl_add_word(ctl, argv[i]);

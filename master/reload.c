@@ -63,16 +63,31 @@ static void reload_answer(
 	}
 }
 
-void reload_end(struct reload *reload, enum reload_result result, const char *text)
+static void reload_remember_last(
+	struct reload *reload, enum reload_result result, const char *text)
 {
 	struct reload_last *last = &reload->last;
 
-	evtimer_del(reload->timer);
-	reload->step = RELOAD_IDLE;
 	last->result = result;
 	last->at_wall_s = (uint64_t)time(NULL);
 	last->generation = shm_master(reload->env.shm)->generation;
 	snprintf(last->message, sizeof(last->message), "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+void reload_note(struct reload *reload, enum reload_result result, const char *text)
+{
+	reload_remember_last(reload, result, text);
+	if (result == RELOAD_REFUSED)
+		log_errorx("%s", text);
+	else
+		log_info("%s", text);
+}
+
+void reload_end(struct reload *reload, enum reload_result result, const char *text)
+{
+	evtimer_del(reload->timer);
+	reload->step = RELOAD_IDLE;
+	reload_remember_last(reload, result, text);
 	if (result != RELOAD_REFUSED)
 		log_info("reload: %s", text);
 	notify_ready();

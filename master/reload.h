@@ -82,6 +82,9 @@ void reload_forget(struct reload *reload, struct reload_waiter *waiter);
 /* The daemon stops: what is prepared is undone, who waits is told. */
 void reload_stop(struct reload *reload);
 
+/* What is shown as the last one, though it was none: generations were exchanged all the same, or were to be. It is logged. */
+void reload_note(struct reload *reload, enum reload_result result, const char *text);
+
 /* From the supervisor. */
 void reload_prepared(struct reload *reload, struct generation *generation);
 void reload_unprepared(struct reload *reload, const char *why);

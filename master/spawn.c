@@ -134,6 +134,7 @@ __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, str
 	char name[32];
 
 	spawn_close_fds(env, child);
+	log_copy_errors(-1);
 	spawn_reset_signals();
 	if (env->detach)
 		daemonize_detach(env->keep_stderr);

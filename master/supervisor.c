@@ -35,7 +35,7 @@ struct process *supervisor_next_worker(struct supervisor *supervisor, struct pro
 {
 	struct generation *generation = TAILQ_FIRST(&supervisor->generations);
 
-	if (after != NULL && after->number + 1 < after->home->nworkers)
+	if (after != NULL && after + 1 < after->home->workers + after->home->nworkers)
 		return after + 1;
 	if (after != NULL)
 		generation = TAILQ_NEXT(after->home, link);
@@ -157,8 +157,10 @@ static bool supervisor_worker_died(struct supervisor *supervisor, struct process
 
 bool supervisor_process_died(struct supervisor *supervisor, struct process *process)
 {
+	if (process == supervisor->spare)
+		return false;
 	if (supervisor->stopping)
-		return process->role == CHILD_KEEPER && !supervisor->keeper_stopping;
+		return process == supervisor->keeper && !supervisor->keeper_stopping;
 	if (process->role == CHILD_WORKER && supervisor_hopeless(supervisor)) {
 		log_fatalx("no worker gets ready, giving up");
 		supervisor->failed = true;
@@ -183,8 +185,10 @@ static void supervisor_sweep(struct supervisor *supervisor)
 			supervisor->handlers.on_gone(generation, supervisor->handlers.arg);
 			if (supervisor->checker.home == generation)
 				supervisor->checker.home = supervisor->serving;
-			if (supervisor->keeper.home == generation)
-				supervisor->keeper.home = supervisor->serving;
+			if (supervisor->keeper->home == generation)
+				supervisor->keeper->home = supervisor->serving;
+			if (supervisor->spare->home == generation)
+				supervisor->spare->home = supervisor->serving;
 			generation_free(supervisor, generation);
 		}
 		generation = next;
@@ -210,7 +214,7 @@ static void supervisor_stop_keeper(struct supervisor *supervisor)
 	if (supervisor->keeper_stopping)
 		return;
 	supervisor->keeper_stopping = true;
-	process_stop(&supervisor->keeper, 0);
+	process_stop(supervisor->keeper, 0);
 	evtimer_add(supervisor->stop_timer, &limit);
 }
 
@@ -223,7 +227,7 @@ void supervisor_check_done(struct supervisor *supervisor)
 	if (supervisor->checker.state != PROCESS_GONE)
 		return;
 	supervisor_stop_keeper(supervisor);
-	if (supervisor->keeper.state != PROCESS_GONE)
+	if (supervisor->keeper->state != PROCESS_GONE || supervisor->spare->state != PROCESS_GONE)
 		return;
 	supervisor->done = true;
 	supervisor->handlers.on_done(supervisor->failed, supervisor->handlers.arg);
@@ -258,7 +262,7 @@ static void on_stop_timer(evutil_socket_t fd, short what, void *arg)
 		supervisor_finish_off(worker);
 	supervisor_finish_off(&supervisor->checker);
 	if (supervisor->keeper_stopping)
-		supervisor_finish_off(&supervisor->keeper);
+		supervisor_finish_off(supervisor->keeper);
 }
 
 /* What a master before us counted goes on. */
@@ -292,7 +296,11 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
 	keeping_init(supervisor);
 	supervisor_count_restarts(supervisor);
 	process_init(&supervisor->checker, supervisor, CHILD_CHECKER, 0);
-	process_init(&supervisor->keeper, supervisor, CHILD_KEEPER, 0);
+	supervisor->keeper = &supervisor->keepers[0];
+	supervisor->spare = &supervisor->keepers[1];
+	process_init(supervisor->keeper, supervisor, CHILD_KEEPER, 0);
+	process_init(supervisor->spare, supervisor, CHILD_KEEPER, 0);
+	successor_init(supervisor);
 	supervisor->watch =
 		supervisor_event(event_new(base, -1, EV_PERSIST, on_watch_timer, supervisor));
 	supervisor->stop_timer = supervisor_event(evtimer_new(base, on_stop_timer, supervisor));
@@ -305,9 +313,9 @@ void supervisor_start(struct supervisor *supervisor, struct config *config, uint
 		generation_new(supervisor, number, config, config->conf->global.workers);
 
 	generation_set_state(first, GENERATION_SERVING);
-	supervisor->serving = supervisor->checker.home = supervisor->keeper.home = first;
+	supervisor->serving = supervisor->checker.home = supervisor->keeper->home = first;
 	supervisor_watch_begin(supervisor);
-	process_spawn(&supervisor->keeper);
+	process_spawn(supervisor->keeper);
 	supervisor_spawn(first);
 	process_spawn(&supervisor->checker);
 }
@@ -318,6 +326,7 @@ void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms)
 	struct timeval limit;
 
 	supervisor->stopping = true;
+	successor_give_up(supervisor, "proxyd stops");
 	handover_stop(supervisor->handover);
 	keeping_drop_listeners(supervisor);
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
@@ -339,7 +348,9 @@ void supervisor_free(struct supervisor *supervisor)
 		return;
 	keeping_deinit(supervisor);
 	process_deinit(&supervisor->checker);
-	process_deinit(&supervisor->keeper);
+	successor_deinit(supervisor);
+	process_deinit(supervisor->keeper);
+	process_deinit(supervisor->spare);
 	while ((generation = TAILQ_FIRST(&supervisor->generations)) != NULL)
 		generation_free(supervisor, generation);
 	event_free(supervisor->watch);

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "common/must.h"
 #include "master/generation.h"
@@ -19,7 +20,9 @@ struct config;
 struct event_base;
 struct handover;
 struct handover_worker;
+struct message;
 struct supervisor;
+struct takeover;
 
 #define SUPERVISOR_YOUNG_MS     5000
 #define SUPERVISOR_DELAY_MIN_MS 100
@@ -44,6 +47,8 @@ struct supervisor_handlers {
 	void (*on_unprepared)(struct generation *generation, const char *why, void *arg);
 	/* A generation's last process is gone; it is freed after that. */
 	void (*on_gone)(struct generation *generation, void *arg);
+	/* Another master took over: it is time to go, and nothing is ours any more. */
+	void (*on_taken)(pid_t pid, void *arg);
 	/* A worker of the serving generation came back after a death. */
 	void (*on_returned)(void *arg);
 	/* All children are gone after supervisor_stop, or because none could be started (failed). */
@@ -57,6 +62,36 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
 
 /* The first generation: it serves at once. */
 void supervisor_start(struct supervisor *supervisor, struct config *config, uint32_t number);
+
+/* The same where a master before us left children: the first generation of ours is PREPARING (on_prepared or
+ * on_unprepared follow), theirs are LEAVING, and nothing is done with them before supervisor_take. Takes over what past has of
+ * children. Of a foreign one there are none: it is a first start, only that it is prepared before it serves. */
+struct generation *supervisor_start_after(struct supervisor *supervisor, struct config *config,
+	uint32_t number, struct takeover *past);
+
+/* K2M_YOURS: all of it is ours. keeper: that message's slot and generation; line_fd: the line to the keeper, taken over;
+ * listeners up to this number it knows. To be followed by handover_commit and supervisor_begin. */
+void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
+	uint32_t listeners);
+
+/* Our first generation serves, what was another's leaves. */
+void supervisor_begin(
+	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms);
+
+/* It comes to nothing: what is another's is left as it was. supervisor_stop follows. */
+void supervisor_leave(struct supervisor *supervisor);
+
+/* Nothing is on its way that a next master could not know: the keeper is there and has heard of all. */
+bool supervisor_is_settled(const struct supervisor *supervisor);
+
+/* For a next master: this process, and no other, may take over from us. 0: nobody. */
+void supervisor_expect(struct supervisor *supervisor, pid_t pid);
+
+/* Slots of a next master that came to nothing are free again. False when one of its workers may be there still. */
+bool supervisor_sweep_slots(struct supervisor *supervisor);
+
+/* Another keeper takes the place of the one that there is, as soon as that can be. */
+void supervisor_replace_keeper(struct supervisor *supervisor);
 
 /* Start the workers of another one. on_prepared or on_unprepared follow, from the loop. */
 struct generation *supervisor_prepare(

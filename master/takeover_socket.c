@@ -141,7 +141,6 @@ int takeover_socket_open(const struct rundir_path *path, uid_t uid,
 int takeover_socket_take(const struct rundir_path *path, int fd, struct takeover_socket *socket_r,
 	char *why_r, size_t why_bytes)
 {
-	struct sockaddr_any bound = { .len = sizeof(bound.u) };
 	struct sockaddr_any addr;
 	const char *error;
 
@@ -151,17 +150,21 @@ int takeover_socket_take(const struct rundir_path *path, int fd, struct takeover
 		return -1;
 	}
 	socket_r->fd = fd;
-	if (getsockname(fd, &bound.u.sa, &bound.len) < 0 || takeover_socket_note(socket_r) < 0) {
+	if (takeover_socket_note(socket_r) < 0) {
 		snprintf(why_r, why_bytes, "%s", strerror(errno));
 		takeover_socket_close(socket_r, false);
 		return -1;
 	}
-	if (!sockaddr_equal(&bound, &addr)) {
-		snprintf(why_r, why_bytes, "it is bound elsewhere");
-		takeover_socket_close(socket_r, false);
-		return -1;
-	}
 	return 0;
+}
+
+bool takeover_socket_is_there(const struct takeover_socket *ours)
+{
+	struct stat st;
+
+	/* By its path, not in the directory that we have: that may be another one by now. */
+	return ours->fd >= 0 && lstat(ours->path.text, &st) == 0 && st.st_dev == ours->dev &&
+		st.st_ino == ours->ino;
 }
 
 void takeover_socket_close(struct takeover_socket *ours, bool remove)

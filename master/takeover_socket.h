@@ -31,6 +31,9 @@ MUST_USE int takeover_socket_open(const struct rundir_path *path, uid_t uid,
 MUST_USE int takeover_socket_take(const struct rundir_path *path, int fd,
 	struct takeover_socket *socket_r, char *why_r, size_t why_bytes);
 
+/* Whether the file is still this socket's. */
+bool takeover_socket_is_there(const struct takeover_socket *ours);
+
 /* Closes our copies. remove: and the file, when it is still this socket's: no next master shall come. Idempotent. */
 void takeover_socket_close(struct takeover_socket *ours, bool remove);
 

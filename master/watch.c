@@ -44,7 +44,11 @@ static uint64_t process_silent_since_ms(
 
 static void process_watch(struct process *process, uint64_t now_ms)
 {
-	uint32_t timeout_ms = process->home->config->conf->global.heartbeat_timeout_ms;
+	/* What another master's was told we do not know. */
+	const struct config *config = process->home->config != NULL
+		? process->home->config
+		: process->supervisor->serving->config;
+	uint32_t timeout_ms = config->conf->global.heartbeat_timeout_ms;
 	uint64_t limit_ms;
 	uint64_t since_ms;
 
@@ -89,8 +93,10 @@ void supervisor_watch(struct supervisor *supervisor)
 	}
 	if (process_alive(&supervisor->checker))
 		process_watch(&supervisor->checker, now_ms);
-	if (process_alive(&supervisor->keeper))
-		process_watch(&supervisor->keeper, now_ms);
+	if (process_alive(supervisor->keeper))
+		process_watch(supervisor->keeper, now_ms);
+	if (process_alive(supervisor->spare))
+		process_watch(supervisor->spare, now_ms);
 	keeping_watch(supervisor, now_ms);
 	supervisor_check_done(supervisor);
 }

@@ -260,8 +260,10 @@ spawn_proxyd()
 	local config=()
 
 	PROXYD_LOG_AT=$(stat -c %s proxyd.log 2>/dev/null || echo 0)
-	: >proxyd.yaml
-	[ -t 0 ] || cat >proxyd.yaml
+	# By way of another file: stdin may be the one that is there.
+	: >stdin.yaml
+	[ -t 0 ] || cat >stdin.yaml
+	mv stdin.yaml proxyd.yaml
 	[ -s proxyd.yaml ] && config=(-c proxyd.yaml)
 	# Its own run directory, or the suites that run side by side would be second daemons on one.
 	[ "${PROXYD_CONTROL=control.sock}" = none ] || config+=(--control "$PROXYD_CONTROL")

@@ -1,0 +1,306 @@
+/* What a master before us left of processes. Until K2M_YOURS their channels are another's and are not read; then they are
+ * generations that leave, whose deaths are seen by their pidfds alone, for they are no children of ours.
+ */
+#include "master/orphans.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/channel.h"
+#include "common/clock.h"
+#include "common/counts.h"
+#include "common/log.h"
+#include "conf/conf.h"
+#include "master/config.h"
+#include "master/handover.h"
+#include "master/process.h"
+#include "master/takeover.h"
+
+#define ORPHANS_STOP_MS 1000 /* for a checker */
+
+void orphans_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* ------------------------------------------------------------------ found */
+
+static void orphan_take(
+	struct process *process, struct takeover_child *child, struct generation *home)
+{
+	process->state = PROCESS_ORPHAN;
+	process->home = home;
+	process->found = true;
+	process->number = child->what.number;
+	process->slot = child->what.slot;
+	process->generation = child->what.generation;
+	process->pid = child->what.pid;
+	process->pidfd = child->pidfd;
+	process->found_fd = child->channel_fd;
+	process->started_ms = clock_now_ms();
+	spawn_name(process->role, process->number, process->name, sizeof(process->name));
+	child->channel_fd = child->pidfd = -1;
+}
+
+static int orphans_compare(const void *a, const void *b)
+{
+	const struct takeover_child *left = a;
+	const struct takeover_child *right = b;
+
+	return (left->what.generation > right->what.generation) -
+		(left->what.generation < right->what.generation);
+}
+
+/* Those from `at` on that are of one generation. Returns where the next one begins. */
+static size_t orphans_generation(struct supervisor *supervisor, struct takeover *past, size_t at)
+{
+	const uint32_t number = past->children[at].what.generation;
+	struct generation *generation;
+	uint32_t workers = 0;
+	uint32_t n = 0;
+	size_t end = at;
+
+	for (; end < past->nchildren && past->children[end].what.generation == number; end++)
+		workers += past->children[end].what.role == CHILD_WORKER;
+	if (workers == 0 || workers > SHM_SLOTS)
+		return end;
+	generation = generation_new(supervisor, number, NULL, workers);
+	generation_set_state(generation, GENERATION_LEAVING);
+	for (; at < end; at++) {
+		if (past->children[at].what.role == CHILD_WORKER)
+			orphan_take(&generation->workers[n++], &past->children[at], generation);
+	}
+	return end;
+}
+
+static void orphans_find(struct supervisor *supervisor, struct takeover *past)
+{
+	size_t at = 0;
+
+	if (past->nchildren > 0)
+		qsort(past->children, past->nchildren, sizeof(*past->children), orphans_compare);
+	while (at < past->nchildren)
+		at = orphans_generation(supervisor, past, at);
+}
+
+static void orphans_find_checker(struct supervisor *supervisor, struct takeover *past)
+{
+	for (size_t i = 0; i < past->nchildren; i++) {
+		if (past->children[i].what.role != CHILD_CHECKER ||
+			supervisor->checker.state != PROCESS_GONE)
+			continue;
+		orphan_take(&supervisor->checker, &past->children[i], supervisor->serving);
+	}
+}
+
+static void orphans_find_keeper(struct supervisor *supervisor, struct takeover *past)
+{
+	struct process *keeper = supervisor->keeper;
+
+	keeper->state = PROCESS_ORPHAN;
+	keeper->found = true;
+	keeper->pid = past->keeper_pid;
+	keeper->pidfd = past->keeper_pidfd;
+	keeper->started_ms = clock_now_ms();
+	past->keeper_pidfd = -1;
+	supervisor->keeping.awaited = true;
+}
+
+struct generation *supervisor_start_after(struct supervisor *supervisor, struct config *config,
+	uint32_t number, struct takeover *past)
+{
+	struct generation *generation;
+
+	if (!past->foreign)
+		orphans_find(supervisor, past);
+	generation = generation_new(supervisor, number, config, config->conf->global.workers);
+	supervisor->serving = supervisor->checker.home = generation;
+	supervisor->keeper->home = supervisor->spare->home = generation;
+	supervisor_watch_begin(supervisor);
+	if (past->foreign) {
+		process_spawn(supervisor->keeper);
+	} else {
+		orphans_find_checker(supervisor, past);
+		orphans_find_keeper(supervisor, past);
+	}
+	supervisor_spawn(generation);
+	return generation;
+}
+
+/* ------------------------------------------------------------------ ours */
+
+static void orphan_begin(struct process *process)
+{
+	const int channel_fd = process->found_fd;
+
+	process->found_fd = -1;
+	process->was_ready = true;
+	process_begin(process, PROCESS_READY, channel_fd);
+}
+
+/* What those accepted that are dead, and those that are not, goes on: see counted.c. */
+static void orphan_count(struct supervisor *supervisor, uint32_t slot)
+{
+	supervisor->begun[slot] = -(uint64_t)shm_slot(supervisor->env->shm, slot)->carried;
+}
+
+void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
+	uint32_t listeners)
+{
+	struct process *worker = NULL;
+
+	/* Nobody has looked at their heartbeats for a while. */
+	supervisor->grace_ms = clock_now_ms();
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		struct handover_worker found = {
+			.slot = worker->slot,
+			.number = worker->number,
+			.generation = worker->generation,
+		};
+
+		if (worker->state != PROCESS_ORPHAN)
+			continue;
+		orphan_count(supervisor, worker->slot);
+		orphan_begin(worker);
+		found.channel = worker->channel;
+		handover_found(supervisor->handover, &found);
+	}
+	if (supervisor->checker.state == PROCESS_ORPHAN)
+		orphan_begin(&supervisor->checker);
+	if (supervisor->keeper->state != PROCESS_ORPHAN) {
+		close(line_fd);
+		return;
+	}
+	supervisor->keeper->slot = keeper->slot;
+	supervisor->keeper->generation = keeper->generation;
+	supervisor->keeper->found_fd = line_fd;
+	orphan_begin(supervisor->keeper);
+	keeping_take(supervisor, listeners);
+}
+
+static bool orphans_has_slot(struct supervisor *supervisor, uint32_t slot)
+{
+	struct process *worker = NULL;
+
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		if (worker->slot == slot && worker->state != PROCESS_GONE)
+			return true;
+	}
+	return keeping_waits_for(supervisor, slot);
+}
+
+/* Who died while there was no master, and what a master that came to nothing took. */
+static void orphans_find_dead(struct supervisor *supervisor)
+{
+	struct shm *shm = supervisor->env->shm;
+
+	for (uint32_t slot = 0; slot < shm_master(shm)->slots; slot++) {
+		struct shm_slot *pages = shm_slot(shm, slot);
+
+		if (pages->state == SLOT_FREE || orphans_has_slot(supervisor, slot))
+			continue;
+		if (pages->number < SHM_WORKERS_MAX)
+			supervisor->finished[pages->number] += pages->accepted + pages->carried;
+		keeping_found_dead(supervisor, slot);
+	}
+}
+
+static void orphans_swap_checker(struct supervisor *supervisor)
+{
+	struct process *checker = &supervisor->checker;
+
+	if (!process_alive(checker)) {
+		process_spawn(checker);
+		return;
+	}
+	process_stop(checker, 0);
+	checker->end_by_ms = clock_now_ms() + ORPHANS_STOP_MS;
+}
+
+void supervisor_begin(
+	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms)
+{
+	struct process *worker = NULL;
+
+	MUST(generation->state == GENERATION_PREPARING && generation == supervisor->serving);
+	generation_set_state(generation, GENERATION_SERVING);
+	supervisor->started = true;
+	keeping_routes(supervisor);
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		if (worker->home == generation)
+			continue;
+		worker->home->since_ms = clock_now_ms();
+		process_leave(worker, drain_ms);
+	}
+	orphans_find_dead(supervisor);
+	supervisor_count_carry(supervisor);
+	keeping_listeners(supervisor);
+	keeping_routes(supervisor);
+	orphans_swap_checker(supervisor);
+}
+
+/* ------------------------------------------------------------------ not ours */
+
+static void orphan_leave(struct process *process)
+{
+	if (process->state != PROCESS_ORPHAN)
+		return;
+	orphans_close(&process->found_fd);
+	orphans_close(&process->pidfd);
+	process->state = PROCESS_GONE;
+}
+
+void supervisor_leave(struct supervisor *supervisor)
+{
+	struct process *worker = NULL;
+
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
+		orphan_leave(worker);
+	orphan_leave(&supervisor->checker);
+	orphan_leave(supervisor->keeper);
+	supervisor->keeping.awaited = false;
+}
+
+/* ------------------------------------------------------------------ for a next master */
+
+bool supervisor_is_settled(const struct supervisor *supervisor)
+{
+	return !successor_is_pending(supervisor) && supervisor->keeper->state == PROCESS_READY &&
+		supervisor->spare->state == PROCESS_GONE && !supervisor->keeping.settling &&
+		keeping_is_idle(supervisor);
+}
+
+void supervisor_expect(struct supervisor *supervisor, pid_t pid)
+{
+	keeping_expect(supervisor, pid);
+}
+
+void supervisor_replace_keeper(struct supervisor *supervisor)
+{
+	successor_want(supervisor);
+}
+
+/* One that has no line to anybody ends at once, having no relays; but it is not ours to wait for. */
+bool supervisor_sweep_slots(struct supervisor *supervisor)
+{
+	struct shm *shm = supervisor->env->shm;
+	bool all = true;
+
+	for (uint32_t slot = 0; slot < shm_master(shm)->slots; slot++) {
+		struct shm_slot *pages = shm_slot(shm, slot);
+
+		if (pages->state == SLOT_FREE || orphans_has_slot(supervisor, slot))
+			continue;
+		if (pages->pid != 0 && kill((pid_t)pages->pid, 0) < 0 && errno == ESRCH)
+			(void)shm_slot_reap(shm, slot);
+		else if (pages->pid == 0)
+			(void)shm_slot_reap(shm, slot);
+		else
+			all = false;
+	}
+	return all;
+}
