@@ -72,6 +72,9 @@ fuzz: ## build the fuzz targets and run each of them for SECONDS=10
 
 fuzz-targets: $(FUZZ_BIN)
 
+model: ## check the protocol between the processes with Spin (tests/model; wants the package spin)
+	@BUILD=$(BUILD) tests/model/run
+
 lint: ## format, clang-tidy, cppcheck, shellcheck, walls
 	@packaging/install-deps lint
 	@tests/lint
@@ -118,4 +121,4 @@ $(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all demo test tests unit fuzz fuzz-targets lint walls clean help libraries
+.PHONY: all demo test tests unit fuzz fuzz-targets model lint walls clean help libraries
