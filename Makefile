@@ -90,6 +90,9 @@ bench: ## measure proxyd beside HAProxy and nginx (QUICK=1: three minutes; LOADS
 
 bench-programs: $(BENCH_BIN) $(BUILD)/tests/helpers/free-port
 
+model: ## check the protocol between the processes with Spin (tests/model; wants the package spin)
+	@BUILD=$(BUILD) tests/model/run
+
 lint: ## format, clang-tidy, cppcheck, shellcheck, walls
 	@packaging/install-deps lint
 	@tests/lint
@@ -151,4 +154,4 @@ $(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
 	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
-.PHONY: all demo test storm tests unit fuzz fuzz-targets bench bench-programs lint walls clean help libraries
+.PHONY: all demo test storm tests unit fuzz fuzz-targets bench bench-programs model lint walls clean help libraries

@@ -122,6 +122,8 @@ void relays_keeper(struct relays *relays, int fd)
 	if (keep->channel != NULL)
 		channel_free(keep->channel);
 	keep->unsettled = true;
+	/* Now, and not when all have settled: what is adopted on the new line is kept there. */
+	move_unkeep(keep);
 	keep_line(keep, fd);
 }
 
@@ -273,7 +275,7 @@ bool keep_turn(struct keep *keep)
 		return false;
 	if (keep->pipes_due && keep_has_room(keep))
 		keep->pipes_due = !pipes_deposit(keep->relays->tools.pipes);
-	if (keep->due)
+	if (keep->due && !keep->unsettled)
 		busy = keep_turn_young(keep);
 	return move_turn(keep) || busy;
 }
@@ -289,7 +291,7 @@ void keep_begin(struct relay *relay)
 	}
 	if (keep->after_ms == CONF_FOREVER)
 		return;
-	if (keep->after_ms == 0 && keep_has_room(keep)) {
+	if (keep->after_ms == 0 && !keep->unsettled && keep_has_room(keep)) {
 		keep_deposit(keep, &relay, 1, false);
 		return;
 	}

@@ -82,6 +82,8 @@ void keep_wake(struct keep *keep, uint64_t ms);
 
 /* move.c */
 MUST_USE bool move_turn(struct keep *keep);
+/* The keeper is gone, and all that it kept; what it is told of again waits until all have settled. */
+void move_unkeep(struct keep *keep);
 void move_taken(struct keep *keep, const struct message *message);
 void move_back(struct keep *keep, const struct message *message);
 

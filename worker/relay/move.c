@@ -267,7 +267,7 @@ static void move_look_in(
 		uint32_t low = 0;
 		uint32_t high = count;
 
-		if (record->id == 0 || (record->flags & RECORD_LET_GO))
+		if (record->id == 0)
 			continue;
 		while (low < high) {
 			uint32_t middle = low + (high - low) / 2;
@@ -277,7 +277,9 @@ static void move_look_in(
 			else
 				high = middle;
 		}
-		if (low < count && sorted[low]->record->id == record->id)
+		/* Who has it after us counted one move more, also when it has let go of it since. */
+		if (low < count && sorted[low]->record->id == record->id &&
+			record->moves > sorted[low]->record->moves)
 			sorted[low]->keeping = KEEPING_NOT; /* for the moment: see below */
 	}
 }
@@ -303,16 +305,20 @@ static void move_settle_gone(struct keep *keep)
 			move_look_in(relays, i, sorted, count);
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		if (sorted[i]->keeping == KEEPING_NOT)
+		if (sorted[i]->keeping == KEEPING_NOT) {
 			move_gone(sorted[i]);
-		else
-			move_returns(sorted[i]);
+			continue;
+		}
+		move_returns(sorted[i]);
+		move_deposit_again(keep, sorted[i]);
 	}
 }
 
-/* The oldest of all, so before the young: due at once. */
+/* No keeper has it. The oldest of all, so before the young: due at once. */
 static void move_deposit_again(struct keep *keep, struct relay *relay)
 {
+	if (relay->keeping == KEEPING_LET_GO)
+		keep_not(relay);
 	if (relay->keeping != KEEPING_KEPT && relay->keeping != KEEPING_REFUSED)
 		return;
 	keep_not(relay);
@@ -324,6 +330,16 @@ static void move_deposit_again(struct keep *keep, struct relay *relay)
 	relay->keeping = KEEPING_YOUNG;
 }
 
+void move_unkeep(struct keep *keep)
+{
+	struct relays *relays = keep->relays;
+
+	for (uint32_t i = 0; i < relays->slab_used; i++) {
+		if (relays->slab[i].magic == RELAY_MAGIC)
+			move_deposit_again(keep, &relays->slab[i]);
+	}
+}
+
 void relays_settle(struct relays *relays)
 {
 	struct keep *keep = relays->keep;
@@ -331,10 +347,6 @@ void relays_settle(struct relays *relays)
 	if (!keep->unsettled || keep->channel == NULL)
 		return;
 	move_settle_gone(keep);
-	for (uint32_t i = 0; i < relays->slab_used; i++) {
-		if (relays->slab[i].magic == RELAY_MAGIC)
-			move_deposit_again(keep, &relays->slab[i]);
-	}
 	keep->unsettled = false;
 	keep->due = true;
 	move_start(keep);
