@@ -284,6 +284,22 @@ static void move_look_in(
 	}
 }
 
+/* No keeper has it. The oldest of all, so before the young: due at once. */
+static void move_deposit_again(struct keep *keep, struct relay *relay)
+{
+	if (relay->keeping == KEEPING_LET_GO)
+		keep_not(relay);
+	if (relay->keeping != KEEPING_KEPT && relay->keeping != KEEPING_REFUSED)
+		return;
+	keep_not(relay);
+	relay->keeping = KEEPING_NOT;
+	if (keep->after_ms == CONF_FOREVER || relay_state(relay) == RELAY_CLOSING)
+		return;
+	relay->begun_ms = 0;
+	TAILQ_INSERT_HEAD(&keep->young, relay, waiting);
+	relay->keeping = KEEPING_YOUNG;
+}
+
 /* The old keeper died before it said whether they were taken; the others have answered by now, so their records say. */
 static void move_settle_gone(struct keep *keep)
 {
@@ -312,22 +328,6 @@ static void move_settle_gone(struct keep *keep)
 		move_returns(sorted[i]);
 		move_deposit_again(keep, sorted[i]);
 	}
-}
-
-/* No keeper has it. The oldest of all, so before the young: due at once. */
-static void move_deposit_again(struct keep *keep, struct relay *relay)
-{
-	if (relay->keeping == KEEPING_LET_GO)
-		keep_not(relay);
-	if (relay->keeping != KEEPING_KEPT && relay->keeping != KEEPING_REFUSED)
-		return;
-	keep_not(relay);
-	relay->keeping = KEEPING_NOT;
-	if (keep->after_ms == CONF_FOREVER || relay_state(relay) == RELAY_CLOSING)
-		return;
-	relay->begun_ms = 0;
-	TAILQ_INSERT_HEAD(&keep->young, relay, waiting);
-	relay->keeping = KEEPING_YOUNG;
 }
 
 void move_unkeep(struct keep *keep)
