@@ -242,7 +242,7 @@ struct shm_slot {
 	_Atomic uint64_t adopted;  /* relays taken over from others, ever */
 	_Atomic uint64_t unproven; /* that could not be, see common/ledger.h, ever */
 	_Atomic uint64_t let_go;   /* given to others, ever */
-	_Atomic uint64_t carried;  /* accepted by those of its number before; the master writes it */
+	_Atomic uint64_t carried; /* accepted by those of its number before; the master writes it */
 	_Atomic uint64_t unused[2];
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];

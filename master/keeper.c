@@ -162,6 +162,7 @@ static void keeper_find_limits(struct keeper *keeper)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	fds = limit.rlim_cur > 1 << 30 ? 1 << 30 : (int)limit.rlim_cur;
 	keeper->fds_max = fds - KEEPER_HEADROOM;
+	keeper->fds_listen_max = keeper->fds_max > fds / 2 ? keeper->fds_max : fds / 2;
 	keeper->fds_keep_max =
 		keeper->fds_max - (fds / 4 < KEEPER_PASSAGE ? fds / 4 : KEEPER_PASSAGE);
 }

@@ -47,7 +47,7 @@ void children_listener(struct keeper *keeper, struct message *message)
 			keeper->listeners, keeper->nlisteners, sizeof(*keeper->listeners));
 		if (listeners != NULL)
 			keeper->listeners = listeners;
-		if (listeners == NULL || message->fds[i] >= keeper->fds_max) {
+		if (listeners == NULL || message->fds[i] >= keeper->fds_listen_max) {
 			log_warnx("no room to keep listener %" PRIu32, what[i].id);
 			continue;
 		}

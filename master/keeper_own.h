@@ -105,7 +105,8 @@ struct keeper {
 	struct event *give;      /* owned; pending: there may be something to give, or to answer */
 	int fds_keep_max;        /* a number from here on means: no room to keep it */
 	int fds_max;             /* nor to pass it on */
-	bool frozen;             /* a successor is being filled */
+	int fds_listen_max; /* of listening sockets: more, where the limit allows no relay at all */
+	bool frozen;        /* a successor is being filled */
 	bool stop;
 	int code;
 	struct keeper_listener *listeners; /* owned array */

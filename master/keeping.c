@@ -442,13 +442,14 @@ bool keeping_make_room(struct supervisor *supervisor)
 
 void keeping_give_up(struct supervisor *supervisor)
 {
-	while (keeping_make_room(supervisor))
-		continue;
-}
+	struct departed *departed = TAILQ_FIRST(&supervisor->keeping.departed);
 
-bool keeping_is_idle(const struct supervisor *supervisor)
-{
-	return TAILQ_EMPTY(&supervisor->keeping.departed);
+	while (departed != NULL) {
+		struct departed *next = TAILQ_NEXT(departed, link);
+
+		departed_finish(supervisor, departed, 0, 0);
+		departed = next;
+	}
 }
 
 void keeping_watch(struct supervisor *supervisor, uint64_t now_ms)

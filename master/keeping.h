@@ -93,8 +93,6 @@ void keeping_give_up(struct supervisor *supervisor);
 /* From the watch: the dead are not waited for for ever when there is no keeper. */
 void keeping_watch(struct supervisor *supervisor, uint64_t now_ms);
 
-bool keeping_is_idle(const struct supervisor *supervisor); /* nobody waits */
-
 /* Tell the keeper that so many relays of a slot go to those, by their weights; see route_fill. */
 void keeping_route(struct supervisor *supervisor, const struct msg_route *route);
 

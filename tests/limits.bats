@@ -87,7 +87,7 @@ settled()
 
 @test "limits: with 64 fds and 200 clients: little CPU, few log lines, served again at once after" {
 	local lines
-	expect_log 'cannot accept|new clients wait|cannot connect|file descriptors'
+	expect_log 'cannot accept|new clients wait|cannot connect|file descriptors|no room to keep'
 	origin origin "127.0.0.1:$back" echo
 	PROXYD_WRAP="prlimit --nofile=64:64" start_limited 2
 	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 200 20

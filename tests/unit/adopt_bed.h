@@ -655,6 +655,7 @@ static inline void bed_open(struct bed *bed, const char *conf, int *listeners)
 		conf_errors_print(&errors, stderr);
 	assert_non_null(bed->conf);
 	assert_int_equal(place_objects(bed->conf, bed->shm), 0);
+	place_commit(bed->conf, bed->shm, 1);
 	bed->listeners = listeners;
 	bed->generation = 1;
 	for (int i = 0; i < BED_SLOTS; i++) {
