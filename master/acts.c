@@ -12,9 +12,9 @@
 #include "master/config.h"
 #include "master/control.h"
 #include "master/master_impl.h"
-#include "master/rebalance.h"
 #include "master/notify.h"
 #include "master/program.h"
+#include "master/rebalance.h"
 #include "master/reload.h"
 #include "master/upgrade.h"
 

@@ -15,8 +15,7 @@ static bool found_v6only(int fd)
 	return getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, &len) == 0 && value != 0;
 }
 
-static uint32_t found_endpoint(
-	struct bindings *bindings, const struct takeover_listener *listener)
+static uint32_t found_endpoint(struct bindings *bindings, const struct takeover_listener *listener)
 {
 	struct endpoint *endpoint;
 

@@ -27,7 +27,8 @@ struct endpoint {
 };
 
 struct bindings {
-	const struct conf *conf; /* borrowed; NULL: found, of a master before us, and not ours until merged */
+	const struct conf
+		*conf; /* borrowed; NULL: found, of a master before us, and not ours until merged */
 	bindings_error_fn *on_error;
 	void *error_arg;
 	bool is_next;

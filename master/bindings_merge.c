@@ -124,8 +124,8 @@ static void listener_is_taken(struct listener *listener, const struct conf_front
 		bind_change(listener->fd, is);
 }
 
-static void listener_options(struct listener *listener, const struct conf_frontend *was,
-	const struct conf_frontend *is)
+static void listener_options(
+	struct listener *listener, const struct conf_frontend *was, const struct conf_frontend *is)
 {
 	if (was->tcp.backlog != is->tcp.backlog && bind_listen(listener->fd, is) < 0)
 		log_warn("frontend %s: cannot change tcp.backlog", is->name);

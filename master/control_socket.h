@@ -24,7 +24,7 @@ struct control_socket_ask {
 	const char *path; /* "": the default */
 	mode_t mode;
 	gid_t group; /* (gid_t)-1: none */
-	bool next;   /* a daemon was there before us: beside its socket, until control_socket_take_place */
+	bool next; /* a daemon was there before us: beside its socket, until control_socket_take_place */
 	pid_t before; /* whose socket may live there then; 0: nobody's */
 };
 

@@ -11,7 +11,7 @@ void supervisor_count_carry(struct supervisor *supervisor)
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
 		uint64_t carried = 0;
 
-		if (worker->slot == SHM_NONE)
+		if (worker->slot == SHM_NONE || worker->state == PROCESS_ORPHAN)
 			continue;
 		if (worker->home == supervisor->serving)
 			carried = supervisor->finished[worker->number];

@@ -175,7 +175,10 @@ static void session_hello(struct keeper_takeover *takeover, const struct message
 		return;
 	}
 	if (keeper->master != NULL && takeover->pid != takeover->expected) {
-		session_refuse(takeover, keeper->master_pid, "its master lives");
+		/* Somebody tried to start a second daemon, who is told. */
+		log_info("pid %d may not take over: the master lives", (int)takeover->pid);
+		session_say_no(takeover->line, keeper->master_pid, "its master lives");
+		session_over(takeover);
 		return;
 	}
 	if (keeper->inherit != NULL) {

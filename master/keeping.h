@@ -53,7 +53,8 @@ void keeping_take(struct supervisor *supervisor, uint32_t told);
 
 /* A worker that died while there was no master: its relays are somewhere. */
 void keeping_found_dead(struct supervisor *supervisor, uint32_t slot);
-bool keeping_waits_for(const struct supervisor *supervisor, uint32_t slot); /* it is one of the dead */
+bool keeping_waits_for(
+	const struct supervisor *supervisor, uint32_t slot); /* it is one of the dead */
 
 /* Let this process, and nobody else, take over; 0: nobody. */
 void keeping_expect(struct supervisor *supervisor, pid_t pid);

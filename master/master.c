@@ -257,8 +257,8 @@ static void master_make_children(struct master *master)
 		.keep_stderr = master_log_is_stderr(master),
 		.takeover_fd = master->takeover.fd,
 	};
-	master->handover = handover_new(
-		master->bindings, master->config->conf->global.workers, master->generation, &closed);
+	master->handover = handover_new(master->bindings, master->config->conf->global.workers,
+		master->generation, &closed);
 	master->supervisor =
 		supervisor_new(master->base, &master->env, master->handover, &handlers);
 	master->rebalance = rebalance_new(master->base, master->supervisor);
@@ -370,7 +370,6 @@ enum exit_code master_run(const struct master_ask *ask)
 		.ours = true,
 		.result = EXIT_CODE_OK,
 	};
-
 
 	signals_block();
 	if (master_prepare(&master) < 0)

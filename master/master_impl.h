@@ -20,14 +20,14 @@ struct master {
 	struct daemonize *daemonize;  /* owned until it serves */
 	struct pidfile *pidfile;      /* owned */
 	struct privileges privileges;
-	bool follows;                    /* another master, or the orphans of one: past is what it left */
-	bool ours;                       /* what serves is: always, but for one that follows before K2M_YOURS */
+	bool follows; /* another master, or the orphans of one: past is what it left */
+	bool ours;    /* what serves is: always, but for one that follows before K2M_YOURS */
 	struct takeover past;            /* owned */
 	struct takeover_socket takeover; /* owned */
 	uint32_t generation;             /* our first */
-	struct control *control;   /* owned */
-	struct shm *shm;           /* owned */
-	struct bindings *bindings; /* owned: that serve */
+	struct control *control;         /* owned */
+	struct shm *shm;                 /* owned */
+	struct bindings *bindings;       /* owned: that serve */
 	struct bindings *next;     /* owned: of one that follows, until they are merged; NULL */
 	bool bind_again;           /* some addresses are to be tried again */
 	struct event_base *base;   /* owned */

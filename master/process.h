@@ -43,10 +43,10 @@ struct process {
 	bool killed;            /* by us, and it was said why */
 	bool found;             /* it is no child of ours: what it ended with nobody can tell */
 	int found_fd;           /* owned; an orphan's channel; -1 */
-	int line_fd;            /* owned; the keeper's end of its line, until there is a keeper; -1 */
-	bool was_ready;         /* once at least */
-	bool ending;            /* it was told to go */
-	uint64_t end_by_ms;     /* killed when it is there still; 0: it has time */
+	int line_fd;        /* owned; the keeper's end of its line, until there is a keeper; -1 */
+	bool was_ready;     /* once at least */
+	bool ending;        /* it was told to go */
+	uint64_t end_by_ms; /* killed when it is there still; 0: it has time */
 	uint32_t deaths;
 	uint32_t young_deaths; /* in a row */
 	uint32_t lines_asked;  /* M2W_KEEPER that it has not answered */
@@ -75,7 +75,8 @@ struct supervisor {
 	struct process checker;
 	struct process keepers[2];
 	struct process *keeper; /* one of them */
-	struct process *spare;  /* the other: the one that comes, while it is filled, or the one that went */
+	struct process *
+		spare; /* the other: the one that comes, while it is filled, or the one that went */
 	struct keeping keeping;
 	struct successor *successor; /* owned */
 };

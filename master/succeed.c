@@ -55,8 +55,9 @@ static int succeed_refused(const struct master *master, const char *path)
 		master->config->conf->global.control.path[0] == '\0')
 		return 0;
 	if (past->master_pid > 0)
-		log_errorx("already running, pid %d (%s: %s)", (int)past->master_pid, path,
-			past->why);
+		log_errorx("already running, pid %d answers at %s; see global.control.path or "
+			   "--control for a second daemon",
+			(int)past->master_pid, path);
 	else
 		log_errorx("cannot take over at %s: %s", path, past->why);
 	return -1;
@@ -170,8 +171,7 @@ static void succeed_commit(struct succeed *succeed, const struct message *yours)
 	succeed->line = NULL;
 	count = supervisor_handover_workers(succeed->generation, workers);
 	handover_commit(master->handover, workers, count);
-	supervisor_begin(
-		master->supervisor, succeed->generation, conf->global.drain_timeout_ms);
+	supervisor_begin(master->supervisor, succeed->generation, conf->global.drain_timeout_ms);
 	succeed_end_strangers(master);
 	if (!master->past.foreign)
 		supervisor_replace_keeper(master->supervisor);

@@ -289,8 +289,8 @@ void successor_init(struct supervisor *supervisor)
 	struct successor *successor = successor_memory(calloc(1, sizeof(*successor)));
 
 	STAILQ_INIT(&successor->held);
-	successor->timer = supervisor_event(
-		evtimer_new(supervisor->base, on_successor_timer, supervisor));
+	successor->timer =
+		supervisor_event(evtimer_new(supervisor->base, on_successor_timer, supervisor));
 	supervisor->successor = successor;
 }
 

@@ -116,8 +116,7 @@ static void on_upgrade_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (upgrade->step != UPGRADE_STARTING &&
-		!supervisor_sweep_slots(upgrade->env.supervisor))
+	if (upgrade->step != UPGRADE_STARTING && !supervisor_sweep_slots(upgrade->env.supervisor))
 		upgrade_timer(upgrade->sweep, UPGRADE_SWEEP_MS);
 }
 
@@ -151,15 +150,16 @@ static void on_upgrade_report(evutil_socket_t fd, short what, void *arg)
 static void upgrade_describe(const siginfo_t *info, char *text, size_t bytes)
 {
 	if (info->si_code == CLD_EXITED)
-		snprintf(text, bytes, "it exited with code %d before it was ready",
-			info->si_status);
+		snprintf(
+			text, bytes, "it exited with code %d before it was ready", info->si_status);
 	else
 		snprintf(text, bytes, "it was killed by signal %d (%s) before it was ready",
 			info->si_status, strsignal(info->si_status));
 }
 
 /* Its last words, without those that every line begins with. */
-static const char *upgrade_reason(struct upgrade *upgrade, const siginfo_t *info, char *buf, size_t bytes)
+static const char *upgrade_reason(
+	struct upgrade *upgrade, const siginfo_t *info, char *buf, size_t bytes)
 {
 	while (upgrade->said > 0 && upgrade->text[upgrade->said - 1] == '\n')
 		upgrade->text[--upgrade->said] = '\0';
@@ -219,8 +219,8 @@ static void upgrade_watch(struct upgrade *upgrade)
 {
 	struct event_base *base = upgrade->env.base;
 
-	upgrade->death = upgrade_memory(
-		event_new(base, upgrade->pidfd, EV_READ, on_upgrade_death, upgrade));
+	upgrade->death =
+		upgrade_memory(event_new(base, upgrade->pidfd, EV_READ, on_upgrade_death, upgrade));
 	upgrade->report = upgrade_memory(event_new(
 		base, upgrade->report_fd, EV_READ | EV_PERSIST, on_upgrade_report, upgrade));
 	event_add(upgrade->death, NULL);

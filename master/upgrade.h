@@ -41,7 +41,8 @@ void upgrade_free(struct upgrade *upgrade); /* NULL is fine */
 /* binary: an absolute path, copied; NULL: the one that we were started from. waiter (may be NULL) is answered
  * when it is over. Returns NULL when it is begun, else why not (static). */
 const char *upgrade_ask(struct upgrade *upgrade, const char *binary, struct reload_waiter *waiter);
-void upgrade_forget(struct upgrade *upgrade, struct reload_waiter *waiter); /* it does not wait any longer */
+void upgrade_forget(
+	struct upgrade *upgrade, struct reload_waiter *waiter); /* it does not wait any longer */
 
 bool upgrade_is_busy(const struct upgrade *upgrade);
 

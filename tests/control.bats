@@ -372,7 +372,7 @@ second_proxyd()
 		echo "frontends: {f: {bind: \"127.0.0.1:$(free_port)\", service: echo}}" >"many$i.yaml"
 		spawn "many$i" "$PROXYD" -w 1 -c "many$i.yaml" --control "$SOCKET"
 	done
-	wait_until '[ "$(cat many*.err | grep -c "lives there")" = 9 ]' 10
+	wait_until '[ "$(cat many*.err | grep -cE "lives there|already running|another start")" = 9 ]' 10
 	wait_until 'ctl status' 5
 	ctl stop
 	wait_until '[ ! -e "$SOCKET" ]' 5

@@ -1,0 +1,296 @@
+#!/usr/bin/env bats
+# What a next master finds: dead workers, other places, other users, what an attempt before it left.
+# alone: it loads all processors
+
+# shellcheck disable=SC2154 # run sets stderr
+load helpers/common
+load helpers/streams
+load helpers/generations
+
+# Until there is one of each, and as many workers.
+all_is_one()
+{
+	wait_until "[ \$(pids_of master | wc -l) -eq 1 ] && [ \$(pids_of keeper | wc -l) -eq 1 ] && one_generation $1" 15
+}
+
+# The master is killed; it is a zombie until we look.
+without_master()
+{
+	kill -KILL "$PROXYD_PID"
+	wait_until "! alive $PROXYD_PID" 2
+}
+
+old_enough()
+{
+	read -rt 1.3 <> <(:) || :
+	wait_until keeper_is_filled 5
+}
+
+@test "takeover: a worker that dies without a master: its relays wait for the next one" {
+	expect_deaths
+	generations_start 3
+	streams_start --idle 150 --stuck 6 --half-client 10 --half-server 10
+	old_enough
+	without_master
+	kill -KILL "$(a_pid_of worker)"
+	read -rt 0.5 <> <(:) || :
+	start_proxyd <proxyd.yaml
+	all_is_one 3
+	counts_agree 176
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: all workers die without a master" {
+	expect_deaths
+	generations_start 2
+	streams_start --idle 100
+	old_enough
+	without_master
+	# shellcheck disable=SC2046 # pids
+	kill -KILL $(pids_of worker)
+	# Then nobody is left whom the keeper would wait for: it ends, and with it what it kept.
+	wait_until '[ -z "$(pids_of keeper)" ]' 5
+	start_proxyd <proxyd.yaml
+	all_is_one 2
+	end_proxyd
+}
+
+@test "takeover: counters, administrative state and health go on" {
+	local accepted
+
+	expect_deaths
+	generations_start 2
+	streams_start --idle 40
+	client "$PROBE" ask $'GET / HTTP/1.0\r\n\r' >/dev/null
+	accepted=$(ctl --json show workers | jq 'map(.accepted) | add')
+	upgraded_by 'ctl upgrade'
+	assert_eq "$(ctl --json show workers | jq 'map(.accepted) | add')" "$accepted"
+	without_master
+	start_proxyd <proxyd.yaml
+	all_is_one 2
+	[ "$(ctl --json show workers | jq 'map(.accepted) | add')" -ge "$accepted" ]
+	[ "$(ctl --json show frontends | jq 'map(.total) | add')" -ge "$accepted" ]
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: in the background, with a pidfile, from another directory than /" {
+	local master
+
+	expect_deaths
+	GLOBAL="pidfile: \"$PWD/proxyd.pid\", log: {to: \"$PWD/proxyd.log\"}"
+	read -ra ports <<<"$(free_port 6)"
+	FRONT=127.0.0.1:${ports[0]} SECOND=127.0.0.1:${ports[1]} PROBE=127.0.0.1:${ports[2]}
+	BACK=127.0.0.1:${ports[3]},127.0.0.1:${ports[4]}
+	configuration 2 1 >proxyd.yaml
+	"$PROXYD" -D -c proxyd.yaml --control "$PWD/control.sock" 3>&-
+	follow_master
+	assert_eq "$(cat proxyd.pid)" "$PROXYD_PID"
+	streams_start --idle 30
+	master=$PROXYD_PID
+	ctl upgrade
+	wait_until "! alive $master && follow_master" 5
+	wait_until "ctl --json show generations | jq -e 'length == 1'" 5
+	assert_eq "$(cat proxyd.pid)" "$PROXYD_PID"
+	assert_eq "$(readlink "/proc/$PROXYD_PID/cwd")" /
+	without_master
+	"$PROXYD" -D -c proxyd.yaml --control "$PWD/control.sock" 3>&-
+	follow_master
+	assert_eq "$(cat proxyd.pid)" "$PROXYD_PID"
+	wait_until "ctl --json show generations | jq -e 'length == 1'" 5
+	counts_agree 30
+	streams_finish
+	nothing_left
+	stop_background
+	[ ! -e proxyd.pid ]
+	[ ! -e control.sock ]
+	[ ! -e takeover.sock ]
+}
+
+stop_background()
+{
+	kill -TERM "$PROXYD_PID"
+	wait_until "! alive $PROXYD_PID" 10
+}
+
+@test "takeover: workers of another user" {
+	[ "$(id -u)" -eq 0 ] || skip "not root"
+	expect_deaths
+	GLOBAL="user: nobody" generations_start 2
+	streams_start --idle 30 --chat 10
+	upgraded_by 'ctl upgrade'
+	without_master
+	start_proxyd <proxyd.yaml
+	all_is_one 2
+	assert_eq "$(stat -c %U "/proc/$(keeper_pid)")" nobody
+	upgraded_by 'ctl upgrade'
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: all of it as a user that is not root" {
+	[ "$(id -u)" -eq 0 ] || skip "not root: every test is this one"
+	expect_deaths
+	chmod 777 .
+	PROXYD_WRAP="setpriv --reuid=nobody --regid=nogroup --clear-groups" generations_start 2
+	streams_start --idle 30 --chat 10
+	upgraded_by 'ctl upgrade'
+	without_master
+	PROXYD_WRAP="setpriv --reuid=nobody --regid=nogroup --clear-groups" start_proxyd <proxyd.yaml
+	all_is_one 2
+	upgraded_by 'kill -USR2 "$PROXYD_PID"'
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: a run directory that was replaced is no obstacle to an upgrade" {
+	expect_deaths
+	mkdir run
+	PROXYD_CONTROL=run/control.sock PROXYD_QUIET=1
+	ctl()
+	{
+		"$BUILD/proxyctl" -s "$PWD/run/control.sock" "$@"
+	}
+	generations_start 2
+	streams_start --idle 30
+	rm -r run
+	mkdir run
+	upgraded_by 'kill -USR2 "$PROXYD_PID"'
+	[ -S run/takeover.sock ]
+	counts_agree 30
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: a second start is told who runs" {
+	generations_start 2
+	run -1 --separate-stderr timeout 10 "$PROXYD" -c proxyd.yaml --control control.sock
+	[[ $stderr == *"already running, pid $PROXYD_PID"* ]]
+	assert_eq "$(serving_number)" 1
+	end_proxyd
+}
+
+@test "takeover: starts that fail leave the orphans as they were" {
+	local i pid
+
+	expect_deaths
+	generations_start 2
+	streams_start --idle 40 --chat 20
+	cp proxyd.yaml good.yaml
+	without_master
+	# A port that somebody has.
+	spawn other "$HELPERS/origin" "$SPARE" echo
+	wait_until "listening ${SPARE##*:}" 2
+	FRONTENDS="  guest: {bind: \"$SPARE\", service: echo}" configuration 2 2 >bad.yaml
+	run -1 timeout 10 "$PROXYD" -c bad.yaml --control control.sock
+	# One that is killed at any moment.
+	for i in 1 2 3 4 5; do
+		spawn_proxyd <good.yaml
+		doze 40
+		kill -KILL "$PROXYD_PID"
+		wait_until "! alive $PROXYD_PID" 2
+	done
+	start_proxyd <good.yaml
+	all_is_one 2
+	assert_eq "$(serving_number)" 1
+	counts_agree 60
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: upgrades, good and bad ones, leave nothing behind" {
+	local i
+
+	expect_log 'upgrade'
+	generations_start 2
+	# What the first one was started with of open files is not passed on.
+	upgraded_by 'ctl upgrade'
+	footprint >before.footprint
+	for i in 1 2 3; do
+		mv proxyd.yaml good.yaml
+		echo "frontends: 3" >proxyd.yaml
+		run -1 ctl upgrade
+		run -1 ctl upgrade /etc/passwd
+		mv good.yaml proxyd.yaml
+		upgraded_by 'ctl upgrade'
+	done
+	wait_until 'footprint_as before.footprint 2>/dev/null 3>/dev/null' 5 || footprint_as before.footprint
+	end_proxyd
+}
+
+@test "takeover: HUP and USR2 at once: both happen" {
+	local master
+
+	expect_deaths
+	expect_log 'an upgrade is under way'
+	generations_start 2
+	streams_start --idle 30
+	configure 2 2
+	master=$PROXYD_PID
+	kill -USR2 "$PROXYD_PID"
+	kill -HUP "$PROXYD_PID"
+	kill -USR2 "$PROXYD_PID"
+	wait_until "! alive $master && follow_master" 10
+	all_is_one 2
+	assert_eq "$(serving_number)" 2
+	configure 2 3
+	ctl reload
+	assert_eq "$(serving_number)" 3
+	counts_agree 30
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: addresses that left while there was no master refuse, those that stay lose nobody" {
+	expect_deaths
+	generations_start 3
+	FRONTENDS="  guest: {bind: \"$SPARE\", service: echo}
+  path: {bind: \"unix:$PWD/path.sock\", service: echo}" configure 3 2
+	ctl reload
+	client "$SPARE" echo 1k
+	client "unix:$PWD/path.sock" echo 1k
+	streams_start --idle 20
+	newcomers_start $((300 / SLOW))
+	without_master
+	configure 1 3
+	start_proxyd <proxyd.yaml
+	all_is_one 1
+	assert_eq "$(serving_number)" 3
+	wait_until "! listening ${SPARE##*:}" 3
+	[ ! -e path.sock ]
+	without_master
+	configure 4 4
+	start_proxyd <proxyd.yaml
+	all_is_one 4
+	newcomers_stop
+	streams_finish
+	end_proxyd
+}
+
+@test "takeover: a dead master of another version" {
+	local old
+
+	expect_deaths
+	expect_log 'version'
+	DRAIN=60s generations_start 2
+	streams_start --idle 50
+	newcomers_start $((200 / SLOW))
+	old=$(pids_of worker)
+	cp proxyd.yaml again.yaml
+	without_master
+	PROXYD=$BUILD/other/proxyd start_proxyd <again.yaml
+	newcomers_stop
+	# shellcheck disable=SC2086 # pids
+	run ! none_alive $old
+	streams_finish
+	all_is_one 2
+	end_proxyd
+}
