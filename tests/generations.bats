@@ -31,6 +31,7 @@ reload_by()
 		assert_pause "HUP" 50
 		assert_eq "$(serving_number)" "$i"
 	done
+	assert_best_pause 50
 	assert_eq "$(ctl --json status | jq .moves.failed)" 0
 	newcomers_stop
 	streams_finish

@@ -226,6 +226,14 @@ static void on_keep_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* The turn's end, which follows, goes on. */
+static void on_keep_pace(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
 /* The next of those that are old enough, off the list. */
 static uint32_t keep_young_due(struct keep *keep, struct relay **batch, uint64_t now_ms)
 {
@@ -358,6 +366,7 @@ struct keep *keep_new(struct relays *relays)
 	TAILQ_INIT(&keep->young);
 	TAILQ_INIT(&keep->gone);
 	event_assign(&keep->timer, relays->base, -1, 0, on_keep_timer, keep);
+	event_assign(&keep->pace, relays->base, -1, 0, on_keep_pace, keep);
 	if (relays->child->keeper_fd >= 0)
 		keep_line(keep, relays->child->keeper_fd);
 	return keep;
@@ -367,5 +376,6 @@ void keep_free(struct keep *keep)
 {
 	channel_free(keep->channel);
 	event_del(&keep->timer);
+	event_del(&keep->pace);
 	free(keep);
 }

@@ -32,6 +32,9 @@ struct keep {
 	struct channel *channel; /* NULL: there is no keeper now */
 	struct event
 		timer; /* the first of the young is due; or what did not move is looked at again */
+	struct event pace; /* the next batch of those that move is due */
+	uint64_t began_us; /* when the last one was let go of */
+	uint64_t next_us;  /* not earlier than this */
 	uint32_t after_ms; /* CONF_FOREVER: never */
 	struct relay_list young;
 	struct relay_list gone; /* let go of, until taken or back */

@@ -10,10 +10,15 @@
 #include "common/log.h"
 #include "worker/relay/keep.h"
 
-/* On their way at a time: enough to keep the others busy, few enough to pause for some milliseconds only. */
+/* On their way at a time; more than a batch only while somebody is slow to answer. */
 #define MOVE_UNCONFIRMED_MOST (3 * MESSAGE_BATCH)
-#define MOVE_LOOKS            16384 /* places of the slab in one turn */
-#define MOVE_AGAIN_MS         250   /* those that could not move, or came back */
+
+/* After a batch has arrived the next one waits, for as long as that took, and half as long again: who moves must leave
+ * the processors to those who relay, or every relay pauses until all have moved. */
+#define MOVE_REST_MOST_US 15000
+#define MOVE_SLOW_US      50000 /* a batch that takes longer is not waited for */
+#define MOVE_LOOKS        16384 /* places of the slab in one turn */
+#define MOVE_AGAIN_MS     250   /* those that could not move, or came back */
 
 /* ------------------------------------------------------------------ who */
 
@@ -135,23 +140,48 @@ static bool move_may(const struct keep *keep)
 		keep->ngone + MESSAGE_BATCH <= MOVE_UNCONFIRMED_MOST && keep_has_room(keep);
 }
 
+/* Is it time for the next batch? If not, the loop wakes up when it is. */
+static bool move_is_time(struct keep *keep)
+{
+	uint64_t now_us = clock_now_us();
+	uint64_t at_us = keep->ngone > 0 ? keep->began_us + MOVE_SLOW_US : keep->next_us;
+	struct timeval tv = { 0 };
+
+	if (now_us >= at_us)
+		return true;
+	tv.tv_usec = (suseconds_t)(at_us - now_us);
+	event_add(&keep->pace, &tv);
+	return false;
+}
+
+static void move_arrived(struct keep *keep)
+{
+	uint64_t now_us = clock_now_us();
+	uint64_t took_us = now_us - keep->began_us;
+	uint64_t rest_us = took_us + took_us / 2;
+
+	keep->next_us = now_us + (rest_us < MOVE_REST_MOST_US ? rest_us : MOVE_REST_MOST_US);
+}
+
 bool move_turn(struct keep *keep)
 {
 	struct relay *batch[MESSAGE_BATCH];
 	uint32_t n;
 
-	if (!move_may(keep))
+	if (!move_may(keep) || !move_is_time(keep))
 		return false;
 	n = move_choose(keep, batch);
-	if (n > 0)
+	if (n > 0) {
+		keep->began_us = clock_now_us();
 		move_let_go(keep, batch, n);
+	}
 	keep->shed -= n < keep->shed ? n : keep->shed;
 	if (keep->cursor_done) {
 		keep->shed = 0;
 		if (keep->leaving)
 			keep_wake(keep, MOVE_AGAIN_MS);
 	}
-	return move_may(keep);
+	return move_may(keep) && move_is_time(keep);
 }
 
 static void move_start(struct keep *keep)
@@ -181,7 +211,8 @@ static void move_off_list(struct relay *relay)
 	struct keep *keep = relay->relays->keep;
 
 	TAILQ_REMOVE(&keep->gone, relay, waiting);
-	keep->ngone--;
+	if (--keep->ngone == 0)
+		move_arrived(keep);
 }
 
 /* Another has it. Nothing is said to the peers, nothing is logged: that is the other's. */
