@@ -271,7 +271,7 @@ bool supervisor_is_settled(const struct supervisor *supervisor)
 {
 	return !successor_is_pending(supervisor) && supervisor->keeper->state == PROCESS_READY &&
 		supervisor->spare->state == PROCESS_GONE && !supervisor->keeping.settling &&
-		keeping_is_idle(supervisor);
+		TAILQ_EMPTY(&supervisor->keeping.departed);
 }
 
 void supervisor_expect(struct supervisor *supervisor, pid_t pid)

@@ -259,7 +259,7 @@ static bool successor_can_begin(struct supervisor *supervisor)
 
 	if (supervisor->keeper->state != PROCESS_READY ||
 		supervisor->spare->state != PROCESS_GONE || supervisor->keeping.settling ||
-		!keeping_is_idle(supervisor))
+		!TAILQ_EMPTY(&supervisor->keeping.departed))
 		return false;
 	TAILQ_FOREACH(generation, &supervisor->generations, link) {
 		if (generation->state == GENERATION_LEAVING &&
