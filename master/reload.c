@@ -63,8 +63,7 @@ static void reload_answer(
 	}
 }
 
-static void reload_remember_last(
-	struct reload *reload, enum reload_result result, const char *text)
+static void reload_remember_last(struct reload *reload, enum reload_result result, const char *text)
 {
 	struct reload_last *last = &reload->last;
 

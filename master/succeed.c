@@ -47,7 +47,7 @@ struct succeed {
 /* ------------------------------------------------------------------ find */
 
 /* One that goes without a control socket where a daemon has it does so here, too. */
-static int succeed_refused(const struct master *master, const char *path)
+static int succeed_refused(const struct master *master, const char *control, const char *path)
 {
 	const struct takeover *past = &master->past;
 
@@ -55,9 +55,10 @@ static int succeed_refused(const struct master *master, const char *path)
 		master->config->conf->global.control.path[0] == '\0')
 		return 0;
 	if (past->master_pid > 0)
-		log_errorx("already running, pid %d answers at %s; see global.control.path or "
-			   "--control for a second daemon",
-			(int)past->master_pid, path);
+		log_errorx(
+			"cannot have the control socket %s: already running, pid %d lives there; "
+			"see global.control.path or --control",
+			control, (int)past->master_pid);
 	else
 		log_errorx("cannot take over at %s: %s", path, past->why);
 	return -1;
@@ -85,7 +86,7 @@ int succeed_find(struct master *master)
 	case TAKEOVER_FAILED:
 		break;
 	}
-	return succeed_refused(master, path.text);
+	return succeed_refused(master, control.text, path.text);
 }
 
 /* ------------------------------------------------------------------ not ours */

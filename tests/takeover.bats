@@ -171,7 +171,7 @@ stop_background()
 @test "takeover: a second start is told who runs" {
 	generations_start 2
 	run -1 --separate-stderr timeout 10 "$PROXYD" -c proxyd.yaml --control control.sock
-	[[ $stderr == *"already running, pid $PROXYD_PID"* ]]
+	[[ $stderr == *"already running, pid $PROXYD_PID "* ]]
 	assert_eq "$(serving_number)" 1
 	end_proxyd
 }
