@@ -225,8 +225,8 @@ bool keeper_over(const struct keeper *keeper, int *code_r)
 
 int keeper_main(const struct child *child)
 {
+	static struct keeper *keeper; /* to its end, and found by who looks for what was forgotten */
 	struct event_base *base = child_event_base();
-	struct keeper *keeper;
 	int code;
 
 	/* A service manager stops all processes of a service at once: the workers still drain then, and the
