@@ -52,7 +52,8 @@ enum exit_code {
 	EXIT_CODE_OK = 0,
 	EXIT_CODE_FAILED = 1, /* could not start or run */
 	EXIT_CODE_USAGE = 2,  /* bad command line or configuration */
-	EXIT_CODE_AGAIN = 75, /* a next master: what it was to take over changed meanwhile (EX_TEMPFAIL) */
+	EXIT_CODE_AGAIN =
+		75, /* a next master: what it was to take over changed meanwhile (EX_TEMPFAIL) */
 };
 
 #endif

@@ -229,12 +229,17 @@ static bool control_takes_option(const struct control_verb *verb, const char *op
 	return false;
 }
 
-static bool control_takes_word(const struct control_verb *verb)
+/* How many words may follow the command's own. */
+static size_t control_words_most(const struct control_verb *verb)
 {
-	const char *last = strrchr(verb->arguments, ' ');
-	const char *word = last != NULL ? last + 1 : verb->arguments;
+	size_t count = 0;
 
-	return word[0] >= 'A' && word[0] <= 'Z';
+	for (const char *at = verb->arguments; *at != '\0'; at += strspn(at, " ")) {
+		if (*at >= 'A' && *at <= 'Z')
+			count++;
+		at += strcspn(at, " ");
+	}
+	return count;
 }
 
 static int control_refuse(struct control_request *request, const struct control_verb *verb)
@@ -270,9 +275,12 @@ int control_verb_run(struct control_request *request)
 	for (size_t i = 0; i < line->noptions; i++)
 		if (!control_takes_option(verb, line->options[i]))
 			words = 0;
-	/* One word more than the command's own, where it takes one. */
-	if (words > 0 && words + 1 == line->nwords && control_takes_word(verb))
-		request->argument = line->words[words++];
+	if (words > 0 && words < line->nwords && line->nwords - words <= control_words_most(verb)) {
+		request->arguments = &line->words[words];
+		request->narguments = line->nwords - words;
+		request->argument = request->arguments[0];
+		words = line->nwords;
+	}
 	if (words != line->nwords)
 		return control_fail(request, "usage: %s%s%s%s", verb->words,
 			verb->arguments[0] != '\0' ? " [" : "", verb->arguments,

@@ -44,6 +44,8 @@ struct control_request {
 	const struct control_line *line;
 	struct reload_waiter *waiter; /* through which a later answer comes */
 	const char *argument;         /* the word after those of the command; NULL: none */
+	char *const *arguments;       /* all of them */
+	size_t narguments;
 	struct evbuffer *out;
 	struct answer *answer;  /* the caller's to free; NULL: all is in out */
 	struct conf_diff *diff; /* the same: the source of the answer needs it */
@@ -65,7 +67,7 @@ typedef int control_handler_fn(struct control_request *request);
 struct control_verb {
 	const char *words;
 	const char *
-		arguments; /* --options that it takes, and in capitals one more word, with blanks in between */
+		arguments; /* --options that it takes, and in capitals further words, with blanks in between */
 	enum control_role role;
 	control_handler_fn *handler;
 	const char *help;

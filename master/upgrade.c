@@ -123,7 +123,7 @@ static void on_upgrade_sweep(evutil_socket_t fd, short what, void *arg)
 /* What it said is in text. */
 static void upgrade_read(struct upgrade *upgrade)
 {
-	char rest[256];
+	char rest[256] = "";
 	ssize_t got;
 
 	do {

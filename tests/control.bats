@@ -154,6 +154,34 @@ second_proxyd()
 	assert_eq "$(ctl show sessions | grep -c 127.0.0.1)" 1000
 }
 
+@test "control: set server acts on all workers at once, and says what is wrong" {
+	controlled
+	expect_log 'client closed'
+	ctl set server back/alive weight 3
+	shown show servers 'map(select(.server == "alive"))[0] | .weight == 3'
+	ctl set server back/alive maxconn 2
+	shown show servers 'map(select(.server == "alive"))[0] | .maxconn == 2'
+	assert_eq "$(client "127.0.0.1:$front" ask hi)" hello
+	ctl set server back/alive state drain
+	shown show servers 'map(select(.server == "alive"))[0] | [.state, .admin] == ["drain", "drain"]'
+	# Both workers: none of many finds a server.
+	for _ in {1..8}; do
+		run client "127.0.0.1:$front" ask hi
+		[[ $output != *hello* ]]
+	done
+	ctl set server back/alive state ready
+	for _ in {1..8}; do
+		assert_eq "$(client "127.0.0.1:$front" ask hi)" hello
+	done
+	for wrong in "back/nobody weight 3" "nobody weight 3" "back/alive weight 257" "back/alive weight -1" \
+		"back/alive weight" "back/alive state up" "back/alive colour red" "back/alive weight 3 4" ""; do
+		# shellcheck disable=SC2086 # words
+		run ! ctl set server $wrong
+		[ -n "$output" ]
+	done
+	shown show servers 'map(select(.server == "alive"))[0] | .weight == 3'
+}
+
 @test "control: help lists every command, and each of them answers" {
 	local words
 	controlled

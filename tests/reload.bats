@@ -208,10 +208,10 @@ refused_as()
 
 	generations_start 2
 	expect_log 'changing/(dead|idle)'
+	streams_start --idle 30
 	SERVERS=", idle: \"$SPARE\", dead: \"$SPARE\"" configure 2 2
 	sed -i 's/^  changing: {/&check: {type: tcp, inter: 200ms}, /' proxyd.yaml
 	ctl reload
-	streams_start --idle 30
 	wait_until 'shown show servers "map(select(.server == \"dead\") | .state) == [\"down\"]"' 5
 	ctl set server changing/idle state maint
 	ctl set server back/b weight 7

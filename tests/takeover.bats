@@ -3,6 +3,7 @@
 # alone: it loads all processors
 
 # shellcheck disable=SC2154 # run sets stderr
+# shellcheck disable=SC2034 # the helpers read them
 load helpers/common
 load helpers/streams
 load helpers/generations
@@ -213,7 +214,7 @@ stop_background()
 	# What the first one was started with of open files is not passed on.
 	upgraded_by 'ctl upgrade'
 	footprint >before.footprint
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		mv proxyd.yaml good.yaml
 		echo "frontends: 3" >proxyd.yaml
 		run -1 ctl upgrade
