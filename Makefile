@@ -68,7 +68,7 @@ storm: ## the promise in full: hundreds of reloads and deaths under 5,000 live r
 	@packaging/install-deps test
 	@$(SUBMAKE) tests
 	@rm -f $(BUILD)/storm.figures
-	@BUILD=$(BUILD) TEST_SECONDS=3600 RUN_SECONDS=14400 FIGURES=$(BUILD)/storm.figures tests/run storm
+	@BUILD=$(BUILD) TEST_SECONDS=3600 RUN_SECONDS=14400 PAUSE_SLACK=1 FIGURES=$(BUILD)/storm.figures tests/run storm
 	@cat $(BUILD)/storm.figures
 
 tests: $(PROGRAMS) $(UNIT_BIN) $(HELPER_BIN) $(BENCH_BIN) $(BUILD)/other/proxyd ## build all that `make test` runs

@@ -98,9 +98,9 @@ streams_result()
 	jq -r "$1" <<<"$STREAMS_RESULT"
 }
 
-# The pauses since the last mark, as a figure; fails when the 99th percentile over the relays is above MS, or above five
-# times that when somebody else had the processors meanwhile: the best of a test's is to be held against MS itself with
-# assert_best_pause.
+# The pauses since the last mark, as a figure; fails when the 99th percentile over the relays is above five times MS: others
+# may have had the processors meanwhile. The best of a test's is held against MS itself by assert_best_pause, in the storm;
+# in a suite beside others against three times that.
 assert_pause()
 {
 	local line p99
@@ -118,7 +118,7 @@ assert_best_pause()
 	local best
 
 	best=$(printf '%s\n' "${PAUSES[@]}" | sort -n | head -n 1)
-	assert_between "$best" 0 $(($1 * 1000 * SLOW)) "us, the best 99th percentile of the relays' pauses"
+	assert_between "$best" 0 $(($1 * ${PAUSE_SLACK:-3} * 1000 * SLOW)) "us, the best 99th percentile of the relays' pauses"
 }
 
 # ---------------------------------------------------------------- newcomers
