@@ -311,9 +311,7 @@ bool supervisor_sweep_slots(struct supervisor *supervisor)
 
 		if (pages->state == SLOT_FREE || orphans_has_slot(supervisor, slot))
 			continue;
-		if (pages->pid != 0 && kill((pid_t)pages->pid, 0) < 0 && errno == ESRCH)
-			(void)shm_slot_reap(shm, slot);
-		else if (pages->pid == 0)
+		if (pages->pid == 0 || (kill((pid_t)pages->pid, 0) < 0 && errno == ESRCH))
 			(void)shm_slot_reap(shm, slot);
 		else
 			all = false;
