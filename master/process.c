@@ -261,6 +261,9 @@ static void process_describe_end(
 	end_r->planned = process->ending &&
 		(process->found ||
 			(info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK));
+	/* Nobody needs it any more. */
+	if (process == process->supervisor->spare && process->supervisor->stopping)
+		end_r->planned = true;
 }
 
 static void process_say_death(const struct process *process, const struct keeping_end *end)

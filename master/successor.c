@@ -149,7 +149,8 @@ static void successor_failed(struct supervisor *supervisor, const char *why)
 
 	if (!successor->filling)
 		return;
-	log_warnx("the keeper is not replaced: %s; the one before goes on", why);
+	if (!supervisor->stopping)
+		log_warnx("the keeper is not replaced: %s; the one before goes on", why);
 	successor->filling = false;
 	evtimer_del(successor->timer);
 	if (process_alive(supervisor->spare))

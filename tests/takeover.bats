@@ -279,6 +279,18 @@ stop_background()
 	end_proxyd
 }
 
+@test "takeover: a stop that follows at once" {
+	local i
+
+	for i in 1 2 3 4 5 6; do
+		generations_start 2
+		ctl upgrade
+		wait_until follow_master 5
+		doze 40
+		end_proxyd
+	done
+}
+
 @test "takeover: HUP and USR2 at once: both happen" {
 	local master
 
