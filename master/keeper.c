@@ -225,7 +225,7 @@ bool keeper_over(const struct keeper *keeper, int *code_r)
 
 int keeper_main(const struct child *child)
 {
-	static struct keeper *keeper; /* to its end, and found by who looks for what was forgotten */
+	static struct keeper *keeper; /* found by who looks for what was forgotten */
 	struct event_base *base = child_event_base();
 	int code;
 

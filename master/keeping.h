@@ -43,6 +43,10 @@ struct keeping_end {
 void keeping_init(struct supervisor *supervisor);
 void keeping_deinit(struct supervisor *supervisor);
 
+/* To the keeper of now, if there is one; slot and generation are filled in. */
+bool keeping_is_there(const struct supervisor *supervisor);
+void keeping_send(struct supervisor *supervisor, struct message *message);
+
 /* A keeper was forked, it died. */
 void keeping_begin(struct supervisor *supervisor);
 void keeping_end(struct supervisor *supervisor);

@@ -19,6 +19,7 @@
 #include "master/takeover.h"
 
 #define ORPHANS_STOP_MS 1000 /* for a checker */
+#define ORPHANS_MOVE_MS 2000 /* for a generation that leaves to move its relays */
 
 void orphans_close(int *fd)
 {
@@ -267,11 +268,26 @@ void supervisor_leave(struct supervisor *supervisor)
 
 /* ------------------------------------------------------------------ for a next master */
 
+bool supervisor_is_quiet(const struct supervisor *supervisor)
+{
+	const struct generation *generation;
+
+	if (supervisor->keeper->state != PROCESS_READY ||
+		supervisor->spare->state != PROCESS_GONE || supervisor->keeping.settling ||
+		!TAILQ_EMPTY(&supervisor->keeping.departed))
+		return false;
+	/* After a while only those are left that drain, which may take its time. */
+	TAILQ_FOREACH(generation, &supervisor->generations, link) {
+		if (generation->state == GENERATION_LEAVING &&
+			clock_now_ms() - generation->since_ms < ORPHANS_MOVE_MS)
+			return false;
+	}
+	return true;
+}
+
 bool supervisor_is_settled(const struct supervisor *supervisor)
 {
-	return !successor_is_pending(supervisor) && supervisor->keeper->state == PROCESS_READY &&
-		supervisor->spare->state == PROCESS_GONE && !supervisor->keeping.settling &&
-		TAILQ_EMPTY(&supervisor->keeping.departed);
+	return !successor_is_pending(supervisor) && supervisor_is_quiet(supervisor);
 }
 
 void supervisor_expect(struct supervisor *supervisor, pid_t pid)

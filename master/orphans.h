@@ -36,6 +36,9 @@ bool successor_holds(struct supervisor *supervisor, const struct message *messag
 /* The keeper is dead: whether its successor had it all is in what that one said. Else there is no successor. */
 void successor_look(struct supervisor *supervisor);
 
+/* The keeper is there, and no relay is on the move that would have to wait. */
+bool supervisor_is_quiet(const struct supervisor *supervisor);
+
 bool successor_is_pending(const struct supervisor *supervisor); /* wanted, or being filled */
 
 /* There will be none. */

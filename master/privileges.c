@@ -224,3 +224,19 @@ void privileges_reduce(const struct conf *conf)
 	else
 		log_info("capabilities kept: %s", names);
 }
+
+void privileges_pass_on(void)
+{
+	if (geteuid() == 0 || capng_get_caps_process() < 0)
+		return;
+	for (int i = 0; i <= CAP_LAST_CAP; i++) {
+		if (capng_have_capability(CAPNG_PERMITTED, (unsigned)i))
+			capng_update(CAPNG_ADD, CAPNG_INHERITABLE, (unsigned)i);
+	}
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
+		return;
+	for (int i = 0; i <= CAP_LAST_CAP; i++) {
+		if (capng_have_capability(CAPNG_PERMITTED, (unsigned)i))
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0);
+	}
+}

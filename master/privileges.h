@@ -35,4 +35,7 @@ MUST_USE int privileges_drop(const struct privileges *privileges, const char **w
  * info. Never fails for good: with more rights than needed it still serves, and warns. */
 void privileges_reduce(const struct conf *conf);
 
+/* Before an execve: who is not root, and was given capabilities by who started us, has them afterwards, too. */
+void privileges_pass_on(void);
+
 #endif

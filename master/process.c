@@ -80,108 +80,6 @@ void process_leave(struct process *process, uint32_t drain_ms)
 	process_end(process, M2W_LEAVE, drain_ms);
 }
 
-/* ---------------------------------------------------------------- what it says */
-
-void process_broken(struct process *process, const char *why)
-{
-	if (process->killed)
-		return;
-	log_errorx("%s (pid %d): %s; killing it", process->name, (int)process->pid, why);
-	process_kill(process);
-}
-
-static void process_is_ready(struct process *process, const struct msg_ready *ready)
-{
-	if (process->found && process->state == PROCESS_READY)
-		return; /* it was about to be when its master died */
-	if (process->state != PROCESS_STARTING || ready->pid != process->pid) {
-		process_broken(process, "a C2M_READY that cannot be true");
-		return;
-	}
-	process->state = PROCESS_READY;
-	process->was_ready = true;
-	log_debug("%s (pid %d) is ready after %llu ms", process->name, (int)process->pid,
-		(unsigned long long)(clock_now_ms() - process->started_ms));
-	supervisor_process_ready(process->supervisor, process);
-}
-
-static void worker_message(struct process *process, struct message *message)
-{
-	struct handover *handover = process->supervisor->handover;
-	const struct msg_listener *released;
-	size_t count;
-
-	switch (message->type) {
-	case W2M_RELEASED:
-		released = message_payload(message, W2M_RELEASED, &count);
-		if (handover_released(handover, process->slot, released, count) < 0)
-			process_broken(process, "it released a socket that it was not asked for");
-		return;
-	case W2M_KEEPER:
-		keeping_answered(process);
-		return;
-	default:
-		process_broken(process, "a message that no worker sends");
-	}
-}
-
-static void on_child_message(struct channel *channel, struct message *message, void *arg)
-{
-	struct process *process = arg;
-
-	(void)channel;
-	if (message->slot != process->slot || message->generation != process->generation) {
-		process_broken(process, "a message in the name of another");
-		return;
-	}
-	if (message->type == C2M_READY) {
-		process_is_ready(process, message_payload(message, C2M_READY, NULL));
-		return;
-	}
-	switch (process->role) {
-	case CHILD_WORKER:
-		worker_message(process, message);
-		return;
-	case CHILD_KEEPER:
-		if (keeping_message(process->supervisor, message) == 0)
-			return;
-		break;
-	case CHILD_CHECKER:
-		break;
-	}
-	process_broken(process, "a message that no such child sends");
-}
-
-/* The channel is freed when the process is reaped, which a kill makes sure of. */
-static void on_child_channel_end(
-	struct channel *channel, enum channel_end end, const char *why, void *arg)
-{
-	struct process *process = arg;
-
-	(void)channel;
-	switch (end) {
-	case CHANNEL_CLOSED:
-		/* It exits, or crashed: the pidfd will say more. One that was told to go may take its time. */
-		if (!process->ending && process->pidfd >= 0)
-			pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
-		return;
-	case CHANNEL_BROKEN:
-	case CHANNEL_FULL:
-		process_broken(process, why != NULL ? why : "its channel is broken");
-		return;
-	}
-}
-
-/* Listeners that did not fit before. */
-static void on_child_channel_room(struct channel *channel, void *arg)
-{
-	struct process *process = arg;
-
-	(void)channel;
-	if (process->role == CHILD_KEEPER)
-		keeping_listeners(process->supervisor);
-}
-
 /* ---------------------------------------------------------------- birth */
 
 /* After a young death; 0 for the first one. */
@@ -288,12 +186,7 @@ static void on_process_death(evutil_socket_t fd, short what, void *arg);
 void process_begin(struct process *process, enum process_state state, int channel_fd)
 {
 	struct supervisor *supervisor = process->supervisor;
-	const struct channel_handlers handlers = {
-		.on_message = on_child_message,
-		.on_end = on_child_channel_end,
-		.arg = process,
-		.on_room = on_child_channel_room,
-	};
+	const struct channel_handlers handlers = process_handlers(process);
 
 	process->state = state;
 	process->channel = channel_new(supervisor->base, channel_fd, CHANNEL_MASTER, &handlers);
@@ -368,6 +261,9 @@ static void process_describe_end(
 	end_r->planned = process->ending &&
 		(process->found ||
 			(info->si_code == CLD_EXITED && info->si_status == EXIT_CODE_OK));
+	/* Nobody needs it any more. */
+	if (process == process->supervisor->spare && process->supervisor->stopping)
+		end_r->planned = true;
 }
 
 static void process_say_death(const struct process *process, const struct keeping_end *end)

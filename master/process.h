@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/channel.h"
 #include "common/shm.h"
 #include "master/generation.h"
 #include "master/keeping.h"
@@ -84,6 +85,9 @@ struct supervisor {
 void process_init(struct process *process, struct supervisor *supervisor, enum child_role role,
 	uint32_t number);
 void process_deinit(struct process *process);
+
+/* What its channel's messages and end mean: process_hear.c. */
+struct channel_handlers process_handlers(struct process *process);
 
 /* It lives: this is the channel to it (taken over), its pidfd is in process->pidfd. */
 void process_begin(struct process *process, enum process_state state, int channel_fd);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "master/privileges.h"
 
 /* An fd: what stderr was. */
 #define PROGRAM_VARIABLE "PROXYD_UPGRADE"
@@ -188,6 +189,7 @@ void program_exec(const char *binary, int go_fd, int report_fd)
 	program_set_variables(stderr_fd);
 	close_range((unsigned)stderr_fd + 1, ~0U, 0);
 	close_range(STDERR_FILENO + 1, (unsigned)stderr_fd - 1, 0);
+	privileges_pass_on();
 	argv[0] = strdup(binary != NULL ? binary : program.binary);
 	if (argv[0] != NULL)
 		execv(argv[0], argv);

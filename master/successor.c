@@ -149,7 +149,8 @@ static void successor_failed(struct supervisor *supervisor, const char *why)
 
 	if (!successor->filling)
 		return;
-	log_warnx("the keeper is not replaced: %s; the one before goes on", why);
+	if (!supervisor->stopping)
+		log_warnx("the keeper is not replaced: %s; the one before goes on", why);
 	successor->filling = false;
 	evtimer_del(successor->timer);
 	if (process_alive(supervisor->spare))
@@ -252,23 +253,6 @@ void successor_give_up(struct supervisor *supervisor, const char *why)
 	evtimer_del(supervisor->successor->timer);
 }
 
-/* Relays that are on the move would wait for it. */
-static bool successor_can_begin(struct supervisor *supervisor)
-{
-	const struct generation *generation;
-
-	if (supervisor->keeper->state != PROCESS_READY ||
-		supervisor->spare->state != PROCESS_GONE || supervisor->keeping.settling ||
-		!TAILQ_EMPTY(&supervisor->keeping.departed))
-		return false;
-	TAILQ_FOREACH(generation, &supervisor->generations, link) {
-		if (generation->state == GENERATION_LEAVING &&
-			clock_now_ms() - generation->since_ms < SUCCESSOR_STOP_MS)
-			return false;
-	}
-	return true;
-}
-
 static void on_successor_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct supervisor *supervisor = arg;
@@ -278,7 +262,7 @@ static void on_successor_timer(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (successor->filling && clock_now_ms() >= successor->until_ms)
 		successor_failed(supervisor, "its successor is not filled in time");
-	else if (successor->wanted && successor_can_begin(supervisor))
+	else if (successor->wanted && supervisor_is_quiet(supervisor))
 		successor_begin(supervisor);
 	if (successor->filling || successor->wanted)
 		successor_look_again(successor);

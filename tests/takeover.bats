@@ -149,6 +149,18 @@ stop_background()
 	end_proxyd
 }
 
+@test "takeover: capabilities that a user was given stay" {
+	local as="setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all,+net_bind_service"
+
+	[ "$(id -u)" -eq 0 ] || skip "not root"
+	chmod 777 .
+	PROXYD_WRAP="$as --ambient-caps=-all,+net_bind_service" generations_start 2
+	upgraded_by 'ctl upgrade'
+	upgraded_by 'ctl upgrade'
+	assert_eq "$(grep -c 'capabilities kept: net_bind_service' proxyd.log)" 3
+	end_proxyd
+}
+
 @test "takeover: a run directory that was replaced is no obstacle to an upgrade" {
 	expect_deaths
 	mkdir run
@@ -224,6 +236,59 @@ stop_background()
 	done
 	wait_until 'footprint_as before.footprint 2>/dev/null 3>/dev/null' 5 || footprint_as before.footprint
 	end_proxyd
+}
+
+@test "takeover: reloads and upgrades follow each other at once" {
+	local i master
+
+	expect_deaths
+	generations_start 3
+	streams_start --idle 200 --chat 100 --churn 50
+	for i in 2 3 4 5 6; do
+		configure 3 "$i"
+		ctl reload
+		master=$PROXYD_PID
+		ctl upgrade
+		wait_until "! alive $master && follow_master" 5
+	done
+	all_is_one 3
+	assert_eq "$(serving_number)" 6
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: workers that die around an upgrade" {
+	local i
+
+	expect_deaths
+	expect_log 'take over'
+	generations_start 3
+	streams_start --idle 200 --chat 100 --keep-after 1300
+	old_enough
+	for i in 1 2 3 4 5; do
+		kill -KILL "$(a_pid_of worker)"
+		ctl upgrade
+		doze 30
+		kill -KILL "$(a_pid_of worker)"
+		wait_until follow_master 5
+		wait_until 'one_generation 3 && keeper_is_filled' 10
+	done
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: a stop that follows at once" {
+	local i
+
+	for i in 1 2 3 4 5 6; do
+		generations_start 2
+		ctl upgrade
+		wait_until follow_master 5
+		doze 40
+		end_proxyd
+	done
 }
 
 @test "takeover: HUP and USR2 at once: both happen" {
