@@ -337,12 +337,15 @@ static inline void on_relays(
 	for (size_t i = 0; i < count; i++) {
 		struct entry *entry = bed_entry(bed, slot, relays[i].record, relays[i].id);
 
-		if (entry == NULL)
-			continue;
-		if (type == W2K_FORGET)
-			entry_drop(entry);
-		else
+		if (type == W2K_FORGET) {
+			if (entry != NULL)
+				entry_drop(entry);
+		} else if (entry != NULL) {
 			entry->state = ENTRY_LET_GO;
+		} else {
+			/* It was refused meanwhile. */
+			bed_send_relay(bed, slot, K2W_BACK, relays[i].record, relays[i].id);
+		}
 	}
 	if (type == W2K_LET_GO)
 		bed_give_slot(bed, slot);
