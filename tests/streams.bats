@@ -75,19 +75,3 @@ relays_of()
 	assert_eq "$(streams_result .ok)" "$(streams_result .opened)"
 	stop_proxyd
 }
-
-@test "streams: a worker that is killed breaks relays, and it is said" {
-	expect_log 'was killed by signal 9'
-	relays_of --idle 100 --chat 100 --half-client 20 --half-server 20 --stuck 30 --bulk 4 --bulk-rate 4m --keep-after 0
-	if [ -n "$(role_pids keeper)" ]; then
-		stop_proxyd
-		skip "they survive"
-	fi
-	kill -KILL "$(worker_pid 0)"
-	wait_until '[ "$(streams_say stats | jq .broken)" -ge 10 ]' 5
-	run ! streams_finish
-	# shellcheck disable=SC2034 # streams_result reads it
-	STREAMS_RESULT=$(tail -n 1 streams.out)
-	assert_eq "$(streams_result '.broken + .ok')" "$(streams_result .opened)"
-	assert_eq "$(streams_result '.wrong_bytes + .missing_bytes + .doubled_bytes + .strangers')" 0
-}
