@@ -318,12 +318,14 @@ reload_storm()
 # New connections: what the dead had taken may break, none is refused.
 death_storm()
 {
-	local i pids number=1
+	local i pids number=1 kept_ms=1300
 
+	# One that was young when its worker was stopped grows old before that is noticed.
+	[ "${3:-KILL}" != STOP ] || kept_ms=2900
 	expect_deaths
 	generations_start 3
 	# A relay is kept when it is a second old; its deposit goes out with the turn after that.
-	streams_start "$(mix_of "$2") --keep-after 1300"
+	streams_start "$(mix_of "$2") --keep-after $kept_ms"
 	newcomers_start $((300 / SLOW))
 	newcomers_start $((100 / SLOW)) "$SECOND"
 	read -rt 1.5 <> <(:) || :
