@@ -308,6 +308,12 @@ bool shm_place_is_current(struct shm *shm, enum shm_kind kind, uint32_t place)
 		atomic_load_explicit(&master->generation, memory_order_relaxed);
 }
 
+void shm_backend_changed(struct shm *shm, uint32_t place)
+{
+	MUST(place < SHM_BACKENDS_MAX);
+	atomic_fetch_add_explicit(&shm_shared(shm)->backends[place].epoch, 1, memory_order_release);
+}
+
 void shm_slot_use(struct shm *shm, uint32_t slot)
 {
 	struct shm_master *master = shm_master(shm);

@@ -286,6 +286,9 @@ const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place);
 void shm_place_stays(struct shm *shm, enum shm_kind kind, uint32_t place, uint32_t generation);
 bool shm_place_is_current(struct shm *shm, enum shm_kind kind, uint32_t place);
 
+/* One of its servers changed its state, weight or address, and that is written already: whoever balances looks again. */
+void shm_backend_changed(struct shm *shm, uint32_t place);
+
 /* The master is about to use this slot: readers look at it from now on. */
 void shm_slot_use(struct shm *shm, uint32_t slot);
 

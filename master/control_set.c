@@ -106,9 +106,7 @@ int verb_set_server(struct control_request *request)
 	if (where == NULL)
 		return control_fail(request, "%s", why);
 	atomic_store_explicit(where, value, memory_order_relaxed);
-	/* After it: whoever sees the new epoch looks at the server again. */
-	atomic_fetch_add_explicit(
-		&shm_shared(shm)->backends[backend->place].epoch, 1, memory_order_release);
+	shm_backend_changed(shm, backend->place);
 	log_info("%s: %s is %s from now on", request->arguments[0], request->arguments[1],
 		request->arguments[2]);
 	return control_say(request, "%s: %s is %s", request->arguments[0], request->arguments[1],

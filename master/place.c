@@ -111,8 +111,7 @@ static void place_commit_backend(
 	}
 	shm_place_stays(shm, SHM_BACKEND, backend->place, generation);
 	if (changed)
-		atomic_fetch_add_explicit(
-			&shm_shared(shm)->backends[backend->place].epoch, 1, memory_order_release);
+		shm_backend_changed(shm, backend->place);
 }
 
 void place_commit(const struct conf *conf, struct shm *shm, uint32_t generation)

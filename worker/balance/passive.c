@@ -61,12 +61,6 @@ static uint32_t passive_eject_ms(uint32_t eject_ms, uint32_t ejections)
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
-static void passive_tell(const struct conf_backend *conf, struct shm *shm)
-{
-	atomic_fetch_add_explicit(
-		&shm_shared(shm)->backends[conf->place].epoch, 1, memory_order_release);
-}
-
 /* Two workers may eject the last two servers in the same instant. Each looks again after it wrote, so that at
  * least one of them sees the other's and takes its own back. */
 static uint32_t passive_eject(
@@ -85,12 +79,12 @@ static uint32_t passive_eject(
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!passive_spares(conf, shm, server, now_ms)) {
 		atomic_compare_exchange_strong(&shared->ejected_until_ms, &until_ms, before_ms);
-		passive_tell(conf, shm);
+		shm_backend_changed(shm, conf->place);
 		return 0;
 	}
 	if (ejections < UINT32_MAX)
 		atomic_store_explicit(&shared->ejections, ejections + 1, memory_order_relaxed);
-	passive_tell(conf, shm);
+	shm_backend_changed(shm, conf->place);
 	return eject_ms;
 }
 

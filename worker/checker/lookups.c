@@ -125,8 +125,7 @@ static void lookup_apply(struct lookup_name *name, const struct conf_server *ser
 		lookup_rate(name, server, now);
 		break;
 	}
-	atomic_fetch_add_explicit(&shm_shared(lookups->shm)->backends[name->backend->place].epoch,
-		1, memory_order_release);
+	shm_backend_changed(lookups->shm, name->backend->place);
 }
 
 /* ------------------------------------------------------------------ answers */

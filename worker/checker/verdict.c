@@ -57,8 +57,7 @@ static void verdict_store(struct shm *shm, const struct conf_backend *backend,
 	if (before == (uint32_t)state->health)
 		return;
 	atomic_store_explicit(&health->last_change_ms, clock_now_ms(), memory_order_relaxed);
-	atomic_fetch_add_explicit(
-		&shm_shared(shm)->backends[backend->place].epoch, 1, memory_order_release);
+	shm_backend_changed(shm, backend->place);
 }
 
 void verdict_begin(
