@@ -16,7 +16,8 @@ struct answer {
 	bool begun;
 };
 
-struct answer *answer_new(const struct view *view, const struct view_source *source, bool json)
+struct answer *answer_new(
+	const struct view *view, const struct view_source *source, const struct table_style *style)
 {
 	struct answer *answer = calloc(1, sizeof(*answer));
 
@@ -24,8 +25,8 @@ struct answer *answer_new(const struct view *view, const struct view_source *sou
 		return NULL;
 	answer->view = view;
 	answer->source = source;
-	if (!json) {
-		answer->table = table_new(view);
+	if (style != NULL) {
+		answer->table = table_new(view, style);
 		if (answer->table == NULL) {
 			free(answer);
 			return NULL;

@@ -2,16 +2,52 @@
  */
 #include "master/control_line.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* --width=N; false: N is none. */
+static bool control_line_width(const char *digits, uint32_t *width_r)
+{
+	unsigned long width;
+	char *end;
+
+	if (digits[0] < '0' || digits[0] > '9')
+		return false;
+	width = strtoul(digits, &end, 10);
+	if (*end != '\0' || width < TABLE_WIDTH_MIN || width > TABLE_WIDTH_MAX)
+		return false;
+	*width_r = (uint32_t)width;
+	return true;
+}
+
+/* What any command may be told of how its answer looks. Returns 1 when word is such an option, 0 when it is not, -1 with
+ * *error_r. */
+static int control_line_style(struct control_line *line, const char *word, const char **error_r)
+{
+	static const char width[] = "--width=";
+
+	if (strcmp(word, "--json") == 0)
+		line->json = true;
+	else if (strcmp(word, "--no-header") == 0)
+		line->style.no_header = true;
+	else if (strcmp(word, "--color") == 0)
+		line->style.color = true;
+	else if (strncmp(word, width, strlen(width)) != 0)
+		return 0;
+	else if (!control_line_width(word + strlen(width), &line->style.width)) {
+		*error_r = "usage: --width=N is 20 to 10000 characters in a line";
+		return -1;
+	}
+	return 1;
+}
 
 static int control_line_add(struct control_line *line, char *word, const char **error_r)
 {
 	const bool option = strncmp(word, "--", 2) == 0;
+	const int style = option ? control_line_style(line, word, error_r) : 0;
 
-	if (strcmp(word, "--json") == 0) {
-		line->json = true;
-		return 0;
-	}
+	if (style != 0)
+		return style < 0 ? -1 : 0;
 	if ((option ? line->noptions : line->nwords) == CONTROL_WORDS_MAX) {
 		*error_r = "usage: too many words";
 		return -1;

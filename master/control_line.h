@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "common/must.h"
+#include "master/views_layout.h"
 
 #define CONTROL_LINE_MAX  4096 /* bytes, with its newline */
 #define CONTROL_WORDS_MAX 16
@@ -15,9 +16,10 @@
 struct control_line {
 	size_t nwords;
 	char *words[CONTROL_WORDS_MAX + 1];
-	size_t noptions; /* --now; --json is not among them */
+	size_t noptions; /* --now; not among them are those that say how the answer looks */
 	char *options[CONTROL_WORDS_MAX + 1];
-	bool json;
+	bool json;                /* --json */
+	struct table_style style; /* --no-header, --color, --width=N */
 };
 
 /* Splits text (len bytes, and a final 0 behind them) in place at blanks. Options may stand anywhere. Returns -1

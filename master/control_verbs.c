@@ -58,7 +58,9 @@ int control_fail(struct control_request *request, const char *format, ...)
 
 int control_show(struct control_request *request, const struct view *view)
 {
-	request->answer = answer_new(view, request->source, request->line->json);
+	const struct control_line *line = request->line;
+
+	request->answer = answer_new(view, request->source, line->json ? NULL : &line->style);
 	return request->answer != NULL ? 0 : -1;
 }
 

@@ -210,6 +210,7 @@ static enum view_step frontends_next(
 const struct view view_frontends = {
 	.columns = frontends_columns,
 	.ncolumns = NELEMS(frontends_columns),
+	.spare = "failed refused bytes_in bytes_out bind",
 	.next = frontends_next,
 };
 
@@ -360,6 +361,8 @@ static enum view_step servers_next(
 const struct view view_servers = {
 	.columns = servers_columns,
 	.ncolumns = NELEMS(servers_columns),
+	.spare =
+		"last_check_s admin maxconn weight last_change_s failed bytes_in bytes_out total address check",
 	.next = servers_next,
 };
 

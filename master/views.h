@@ -33,7 +33,7 @@ enum view_kind {
 
 struct view_column {
 	const char *name;    /* in JSON; "a.b" is b in an object a */
-	const char *heading; /* of a table */
+	const char *heading; /* of a table; NULL: in JSON alone */
 	enum view_kind kind;
 };
 
@@ -82,6 +82,9 @@ struct view {
 	const struct view_column *columns;
 	size_t ncolumns;
 	bool single; /* one row: an object, and one line for each of its columns */
+	/* Names of columns with blanks in between: a terminal that is too narrow goes without them, without the first
+	 * ones first. NULL: without the last columns. */
+	const char *spare;
 	view_next_fn *next;
 };
 

@@ -7,6 +7,7 @@
 
 #include "common/must.h"
 #include "master/views.h"
+#include "master/views_layout.h"
 
 struct evbuffer;
 struct table;
@@ -14,7 +15,7 @@ struct table;
 #define TABLE_ROWS 256 /* that are laid out together */
 
 /* view is borrowed. Returns NULL without memory. */
-MUST_USE struct table *table_new(const struct view *view);
+MUST_USE struct table *table_new(const struct view *view, const struct table_style *style);
 void table_free(struct table *table); /* NULL is fine */
 
 /* Keep a row, its cells as people read them: 1.5k, 2m05s, control characters as '?'. Returns -1 without

@@ -157,5 +157,6 @@ static enum view_step sessions_next(
 const struct view view_sessions = {
 	.columns = sessions_columns,
 	.ncolumns = NELEMS(sessions_columns),
+	.spare = "worker_state generation worker idle_ms bytes_in bytes_out state age_ms frontend",
 	.next = sessions_next,
 };

@@ -9,14 +9,13 @@
 
 #include "master/views_print.h"
 
-#define TABLE_GAP 2
-
 struct table {
 	const struct view *view; /* borrowed */
 	struct evbuffer *text;   /* owned: the cells, each with its final 0 */
+	struct table_style style;
 	size_t rows;
-	size_t widths[VIEW_COLUMNS_MAX];
-	bool headed;
+	size_t widths[VIEW_COLUMNS_MAX]; /* 0: not shown */
+	bool begun;
 };
 
 const char *view_format_bytes(uint64_t bytes, char *buf)
@@ -57,7 +56,7 @@ const char *view_format_ms(uint64_t ms, char *buf)
 	return buf;
 }
 
-struct table *table_new(const struct view *view)
+struct table *table_new(const struct view *view, const struct table_style *style)
 {
 	struct table *table = calloc(1, sizeof(*table));
 
@@ -65,6 +64,7 @@ struct table *table_new(const struct view *view)
 		return NULL;
 	MUST(view->ncolumns <= VIEW_COLUMNS_MAX);
 	table->view = view;
+	table->style = *style;
 	table->text = evbuffer_new();
 	if (table->text == NULL) {
 		free(table);
@@ -84,16 +84,6 @@ void table_free(struct table *table)
 size_t table_rows(const struct table *table)
 {
 	return table->rows;
-}
-
-/* Columns on the screen: bytes that begin a character of UTF-8. */
-static size_t table_width(const char *text)
-{
-	size_t width = 0;
-
-	for (; *text != '\0'; text++)
-		width += ((unsigned char)*text & 0xc0) != 0x80;
-	return width;
 }
 
 /* Nothing that is shown may move the cursor, whoever thought of it. */
@@ -149,77 +139,128 @@ int table_add(struct table *table, const struct view_row *row)
 	return 0;
 }
 
-static bool table_is_right(const struct view_column *column)
+/* What does not fit: a text ends in a '+', half a number is none. */
+static int table_put_cut(
+	struct evbuffer *out, const struct view_column *column, const char *text, size_t width)
 {
-	switch (column->kind) {
-	case VIEW_TEXT:
-	case VIEW_LIST:
-		return false;
-	case VIEW_COUNT:
-	case VIEW_BYTES:
-	case VIEW_MS:
-	case VIEW_SECONDS:
-		break;
-	}
+	if (!layout_is_number(column))
+		return evbuffer_add_printf(out, "%.*s+", (int)layout_bytes(text, width - 1), text);
+	for (size_t i = 0; i < width; i++)
+		if (evbuffer_add(out, "#", 1) < 0)
+			return -1;
+	return 0;
+}
+
+/* width 0: however long it is. */
+static int table_put_text(const struct table *table, struct evbuffer *out,
+	const struct view_column *column, const char *text, size_t width)
+{
+	const char *color = table->style.color ? layout_color(column, text) : NULL;
+	int result;
+
+	if (color != NULL && evbuffer_add_printf(out, "%s", color) < 0)
+		return -1;
+	if (width > 0 && layout_width(text) > width)
+		result = table_put_cut(out, column, text, width);
+	else
+		result = evbuffer_add(out, text, strlen(text));
+	if (result < 0)
+		return -1;
+	return color != NULL ? evbuffer_add_printf(out, LAYOUT_PLAIN) : 0;
+}
+
+static bool table_is_last(const struct table *table, size_t i)
+{
+	while (++i < table->view->ncolumns)
+		if (table->widths[i] > 0)
+			return false;
 	return true;
 }
 
 static int table_put(const struct table *table, struct evbuffer *out, size_t i, const char *text)
 {
-	const size_t width = table_width(text);
-	const int pad = table->widths[i] > width ? (int)(table->widths[i] - width) : 0;
-	const bool last = i + 1 == table->view->ncolumns;
-	int result;
+	const struct view_column *column = &table->view->columns[i];
+	const bool number = layout_is_number(column);
+	const bool last = table_is_last(table, i);
+	size_t width;
+	int pad;
 
-	if (table_is_right(&table->view->columns[i]))
-		result = evbuffer_add_printf(out, "%*s%s", pad, "", text);
-	else
-		result = evbuffer_add_printf(out, "%s%*s", text, last ? 0 : pad, "");
-	return result < 0 ? -1 : evbuffer_add_printf(out, "%s", last ? "\n" : "  ");
+	if (table->widths[i] == 0)
+		return 0;
+	width = layout_width(text);
+	pad = table->widths[i] > width ? (int)(table->widths[i] - width) : 0;
+	if (evbuffer_add_printf(out, "%*s", number ? pad : 0, "") < 0 ||
+		table_put_text(table, out, column, text, table->widths[i]) < 0)
+		return -1;
+	if (last)
+		return 0;
+	return evbuffer_add_printf(out, "%*s", (number ? 0 : pad) + TABLE_GAP, "");
 }
 
-static int table_head(struct table *table, struct evbuffer *out)
+static int table_head(const struct table *table, struct evbuffer *out)
 {
+	if (table->style.color && evbuffer_add_printf(out, LAYOUT_BOLD) < 0)
+		return -1;
 	for (size_t i = 0; i < table->view->ncolumns; i++)
 		if (table_put(table, out, i, table->view->columns[i].heading) < 0)
 			return -1;
-	table->headed = true;
-	return 0;
+	return evbuffer_add_printf(out, "%s\n", table->style.color ? LAYOUT_PLAIN : "");
 }
 
+/* On a terminal the first portion says how wide the columns are. */
 static void table_measure(struct table *table, const char *text)
 {
+	if (table->begun && table->style.width > 0)
+		return;
 	for (size_t i = 0; i < table->view->ncolumns; i++) {
-		size_t width = table_width(table->view->columns[i].heading);
+		size_t width = layout_heading(&table->view->columns[i]);
 
 		if (width > table->widths[i])
 			table->widths[i] = width;
 	}
 	for (size_t i = 0; i < table->rows * table->view->ncolumns; i++) {
 		size_t column = i % table->view->ncolumns;
-		size_t width = table_width(text);
+		size_t width = layout_width(text);
 
-		if (width > table->widths[column])
+		if (width > table->widths[column] && table->view->columns[column].heading != NULL)
 			table->widths[column] = width;
 		text += strlen(text) + 1;
 	}
+	if (table->style.width > 0)
+		layout_fit(table->view, table->style.width, table->widths);
+}
+
+/* What a line of a single view begins with. */
+static int table_put_name(
+	const struct table *table, struct evbuffer *out, const char *heading, size_t width)
+{
+	if (table->style.no_header)
+		return 0;
+	return evbuffer_add_printf(out, "%s%-*s%s", table->style.color ? LAYOUT_BOLD : "",
+		(int)width, heading, table->style.color ? LAYOUT_PLAIN : "");
 }
 
 /* One line for each column: heading and value. */
 static int table_flush_single(const struct table *table, struct evbuffer *out, const char *text)
 {
+	const size_t most = table->style.width;
 	size_t widest = 0;
 
 	for (size_t i = 0; i < table->view->ncolumns; i++) {
-		size_t width = table_width(table->view->columns[i].heading);
+		size_t width = layout_heading(&table->view->columns[i]) + TABLE_GAP;
 
 		widest = width > widest ? width : widest;
 	}
-	for (size_t i = 0; i < table->rows * table->view->ncolumns; i++) {
-		const char *heading = table->view->columns[i].heading;
+	if (table->style.no_header)
+		widest = 0;
+	for (size_t i = 0; i < table->view->ncolumns; i++) {
+		const struct view_column *column = &table->view->columns[i];
+		const size_t room = most == 0 ? 0 : most > widest ? most - widest : 1;
 
-		if (evbuffer_add_printf(out, "%-*s%s\n", (int)widest + TABLE_GAP, heading, text) <
-			0)
+		if (column->heading != NULL &&
+			(table_put_name(table, out, column->heading, widest) < 0 ||
+				table_put_text(table, out, column, text, room) < 0 ||
+				evbuffer_add(out, "\n", 1) < 0))
 			return -1;
 		text += strlen(text) + 1;
 	}
@@ -228,11 +269,16 @@ static int table_flush_single(const struct table *table, struct evbuffer *out, c
 
 static int table_flush_rows(struct table *table, struct evbuffer *out, const char *text)
 {
+	const size_t columns = table->view->ncolumns;
+
 	table_measure(table, text);
-	if (!table->headed && table_head(table, out) < 0)
+	if (!table->begun && !table->style.no_header && table_head(table, out) < 0)
 		return -1;
-	for (size_t i = 0; i < table->rows * table->view->ncolumns; i++) {
-		if (table_put(table, out, i % table->view->ncolumns, text) < 0)
+	table->begun = true;
+	for (size_t i = 0; i < table->rows * columns; i++) {
+		if (table_put(table, out, i % columns, text) < 0)
+			return -1;
+		if (i % columns == columns - 1 && evbuffer_add(out, "\n", 1) < 0)
 			return -1;
 		text += strlen(text) + 1;
 	}
@@ -248,8 +294,11 @@ int table_flush(struct table *table, struct evbuffer *out)
 		text = (const char *)evbuffer_pullup(table->text, -1);
 	if (text == NULL)
 		return -1;
-	result = table->view->single ? table_flush_single(table, out, text)
-				     : table_flush_rows(table, out, text);
+	MUST(!table->view->single || table->rows <= 1);
+	if (!table->view->single)
+		result = table_flush_rows(table, out, text);
+	else
+		result = table->rows == 1 ? table_flush_single(table, out, text) : 0;
 	table->rows = 0;
 	evbuffer_drain(table->text, evbuffer_get_length(table->text));
 	return result < 0 ? -1 : 0;

@@ -57,13 +57,20 @@ static void test_a_line_is_words_and_options(void **state)
 	assert_int_equal(line.noptions, 1);
 	assert_string_equal(line.options[0], "--now");
 	assert_true(line.json);
+	parse("show servers --no-header --color --width=80", &line, &error);
+	assert_null(error);
+	assert_int_equal(line.noptions, 0);
+	assert_true(line.style.no_header && line.style.color && !line.json);
+	assert_int_equal(line.style.width, 80);
 }
 
 static void test_what_nobody_types_is_refused(void **state)
 {
 	static const char *const lines[] = { "", "   ", "--json", "st\aatus", "status\x7f",
 		"a b c d e f g h i j k l m n o p q",
-		"x --1 --2 --3 --4 --5 --6 --7 --8 --9 --a --b --c --d --e --f --g --h" };
+		"x --1 --2 --3 --4 --5 --6 --7 --8 --9 --a --b --c --d --e --f --g --h",
+		"status --width=", "status --width=19", "status --width=10001", "status --width=8o",
+		"status --width=-1", "status --width=99999999999999999999" };
 	char nul[] = "sta\0tus";
 	struct control_line line;
 	const char *error;
@@ -491,9 +498,10 @@ static const struct view test_view = {
 	.columns = test_columns, .ncolumns = NELEMS(test_columns), .next = test_next
 };
 
-static void assert_shown(bool json, const char *expected)
+static void assert_view(
+	const struct view *view, const struct table_style *style, const char *expected)
 {
-	struct answer *answer = answer_new(&test_view, NULL, json);
+	struct answer *answer = answer_new(view, NULL, style);
 	struct evbuffer *out = evbuffer_new();
 
 	while (answer_more(answer, out) > 0)
@@ -506,17 +514,157 @@ static void assert_shown(bool json, const char *expected)
 
 static void test_a_table_is_aligned_and_harmless(void **state)
 {
+	static const struct table_style plain;
+
 	(void)state;
-	assert_shown(false,
+	assert_view(&test_view, &plain,
 		"NAME    N  SIZE  NOTE\n"
 		"x     100  1.0k  a?[2J\"\n"
 		"gr\xc3\xbc\xc3\x9f  200  2.0k  -\n"
 		"x     300  3.0k  -\n");
-	assert_shown(true,
+	assert_view(&test_view, NULL,
 		"[{\"name\":\"x\",\"n\":100,\"size\":1024,\"o\":{\"note\":"
 		"\"a\\u001b[2J\\\"\"}},\n"
 		"{\"name\":\"gr\xc3\xbc\xc3\x9f\",\"n\":200,\"size\":2048,\"o\":{\"note\":null}},\n"
 		"{\"name\":\"x\",\"n\":300,\"size\":3072,\"o\":{\"note\":null}}]\n");
+}
+
+/* ------------------------------------------------------------------ layout */
+
+static const struct view_column wide_columns[] = {
+	{ "name", "NAME", VIEW_TEXT },
+	{ "state", "STATE", VIEW_TEXT },
+	{ "n", "N", VIEW_COUNT },
+	{ "hidden", NULL, VIEW_COUNT },
+	{ "note", "NOTE", VIEW_TEXT },
+	{ "last", "LAST", VIEW_COUNT },
+};
+
+static enum view_step wide_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	(void)source;
+	if (cursor->outer++ == 2)
+		return VIEW_END;
+	view_text(row_r, cursor->outer == 1 ? "abcdefghij" : "\xc3\xa4\xc3\xb6\xc3\xbc");
+	view_text(row_r, cursor->outer == 1 ? "up" : "down");
+	view_number(row_r, cursor->outer * 1000);
+	view_number(row_r, 7);
+	view_text(row_r, "a note that is thirty long, yes");
+	view_number(row_r, 5);
+	return VIEW_ROW;
+}
+
+static const struct view wide_view = {
+	.columns = wide_columns,
+	.ncolumns = NELEMS(wide_columns),
+	.spare = "last n note",
+	.next = wide_next,
+};
+
+static void test_a_narrow_terminal_is_never_wrapped(void **state)
+{
+	static const struct {
+		struct table_style style;
+		const char *text;
+	} cases[] = {
+		{ { .width = 64 },
+			"NAME        STATE     N  NOTE                             LAST\n"
+			"abcdefghij  up     1000  a note that is thirty long, yes     5\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         down   2000  a note that is thirty long, yes     5\n" },
+		{ { .width = 50 },
+			"NAME        STATE     N  NOTE                 LAST\n"
+			"abcdefghij  up     1000  a note that is thi+     5\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         down   2000  a note that is thi+     5\n" },
+		{ { .width = 46 },
+			"NAME        STATE     N  NOTE\n"
+			"abcdefghij  up     1000  a note that is thirt+\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         down   2000  a note that is thirt+\n" },
+		{ { .width = 20, .no_header = true },
+			"abcdefghij  up\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         down\n" },
+		{ { .width = 20, .color = true },
+			"\033[1mNAME        STATE\033[0m\n"
+			"abcdefghij  \033[32mup\033[0m\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         \033[31mdown\033[0m\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < NELEMS(cases); i++)
+		assert_view(&wide_view, &cases[i].style, cases[i].text);
+}
+
+/* What comes after the first portion may be wider than its column. */
+static enum view_step growing_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	(void)source;
+	if (cursor->outer++ == 300)
+		return VIEW_END;
+	view_text(row_r, cursor->outer < 300 ? "x" : "yyyyyyyy");
+	view_number(row_r, cursor->outer < 300 ? 1 : 123456);
+	return VIEW_ROW;
+}
+
+static void test_what_grows_later_is_cut(void **state)
+{
+	static const struct view_column columns[] = { { "name", "NAME", VIEW_TEXT },
+		{ "n", "N", VIEW_COUNT } };
+	static const struct view view = {
+		.columns = columns, .ncolumns = NELEMS(columns), .next = growing_next
+	};
+	static const struct table_style style = { .width = 40 };
+	struct answer *answer = answer_new(&view, NULL, &style);
+	struct evbuffer *out = evbuffer_new();
+	const char *text;
+
+	(void)state;
+	while (answer_more(answer, out) > 0)
+		continue;
+	evbuffer_add(out, "", 1);
+	text = (const char *)evbuffer_pullup(out, -1);
+	assert_non_null(strstr(text, "x     1\nyyy+  #\n"));
+	evbuffer_free(out);
+	answer_free(answer);
+}
+
+static enum view_step one_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	return cursor->outer == 0 ? wide_next(source, cursor, row_r) : VIEW_END;
+}
+
+static void test_one_row_has_a_line_for_each_column(void **state)
+{
+	static const struct view single = { .columns = wide_columns,
+		.ncolumns = NELEMS(wide_columns),
+		.single = true,
+		.next = one_next };
+	static const struct table_style narrow = { .width = 20, .color = true };
+	static const struct table_style values = { .no_header = true };
+	struct answer *answer;
+	struct evbuffer *out = evbuffer_new();
+
+	(void)state;
+	answer = answer_new(&single, NULL, &narrow);
+	assert_int_equal(answer_more(answer, out), 0);
+	evbuffer_add(out, "", 1);
+	assert_ptr_equal(strstr((const char *)evbuffer_pullup(out, -1),
+				 "\033[1mNAME   \033[0mabcdefghij\n"
+				 "\033[1mSTATE  \033[0m\033[32mup\033[0m\n"
+				 "\033[1mN      \033[0m1000\n"
+				 "\033[1mNOTE   \033[0ma note that +\n"
+				 "\033[1mLAST   \033[0m5\n"),
+		evbuffer_pullup(out, -1));
+	answer_free(answer);
+	evbuffer_drain(out, evbuffer_get_length(out));
+	answer = answer_new(&single, NULL, &values);
+	assert_int_equal(answer_more(answer, out), 0);
+	evbuffer_add(out, "", 1);
+	assert_ptr_equal(strstr((const char *)evbuffer_pullup(out, -1), "abcdefghij\nup\n1000\n"),
+		evbuffer_pullup(out, -1));
+	answer_free(answer);
+	evbuffer_free(out);
 }
 
 int main(void)
@@ -533,6 +681,9 @@ int main(void)
 		cmocka_unit_test(test_what_a_worker_wrote_is_not_believed),
 		cmocka_unit_test(test_units_are_for_people),
 		cmocka_unit_test(test_a_table_is_aligned_and_harmless),
+		cmocka_unit_test(test_a_narrow_terminal_is_never_wrapped),
+		cmocka_unit_test(test_what_grows_later_is_cut),
+		cmocka_unit_test(test_one_row_has_a_line_for_each_column),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
