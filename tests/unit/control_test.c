@@ -558,7 +558,7 @@ static enum view_step wide_next(
 static const struct view wide_view = {
 	.columns = wide_columns,
 	.ncolumns = NELEMS(wide_columns),
-	.spare = "last n note",
+	.spare = "n last note",
 	.next = wide_next,
 };
 
@@ -577,9 +577,9 @@ static void test_a_narrow_terminal_is_never_wrapped(void **state)
 			"abcdefghij  up     1000  a note that is thi+     5\n"
 			"\xc3\xa4\xc3\xb6\xc3\xbc         down   2000  a note that is thi+     5\n" },
 		{ { .width = 46 },
-			"NAME        STATE     N  NOTE\n"
-			"abcdefghij  up     1000  a note that is thirt+\n"
-			"\xc3\xa4\xc3\xb6\xc3\xbc         down   2000  a note that is thirt+\n" },
+			"NAME        STATE  NOTE                   LAST\n"
+			"abcdefghij  up     a note that is thirt+     5\n"
+			"\xc3\xa4\xc3\xb6\xc3\xbc         down   a note that is thirt+     5\n" },
 		{ { .width = 20, .no_header = true },
 			"abcdefghij  up\n"
 			"\xc3\xa4\xc3\xb6\xc3\xbc         down\n" },
