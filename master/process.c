@@ -85,13 +85,15 @@ void process_leave(struct process *process, uint32_t drain_ms)
 /* After a young death; 0 for the first one. */
 static uint32_t process_delay_ms(const struct process *process)
 {
+	const uint32_t most = process->role == CHILD_KEEPER ? SUPERVISOR_DELAY_KEEPER_MS
+							    : SUPERVISOR_DELAY_MAX_MS;
 	uint32_t delay = SUPERVISOR_DELAY_MIN_MS;
 
 	if (process->young_deaths <= 1)
 		return 0;
-	for (uint32_t i = 2; i < process->young_deaths && delay < SUPERVISOR_DELAY_MAX_MS; i++)
+	for (uint32_t i = 2; i < process->young_deaths && delay < most; i++)
 		delay *= 2;
-	return delay < SUPERVISOR_DELAY_MAX_MS ? delay : SUPERVISOR_DELAY_MAX_MS;
+	return delay < most ? delay : most;
 }
 
 /* A worker has its slot from the moment when it is decided that it comes, so that it is to be seen while it waits. That

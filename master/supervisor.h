@@ -27,7 +27,9 @@ struct takeover;
 #define SUPERVISOR_YOUNG_MS     5000
 #define SUPERVISOR_DELAY_MIN_MS 100
 #define SUPERVISOR_DELAY_MAX_MS 30000
-#define SUPERVISOR_START_DEATHS 5 /* of every worker, with none ever ready: no use in going on */
+/* Without a keeper every relay depends on its worker, and a start is cheap. */
+#define SUPERVISOR_DELAY_KEEPER_MS 1000
+#define SUPERVISOR_START_DEATHS    5 /* of every worker, with none ever ready: no use in going on */
 
 /* What does not change while the daemon runs; all borrowed. */
 struct supervisor_env {

@@ -14,19 +14,14 @@
 #define SESSIONS_TRIES  8    /* for a copy that nobody wrote to meanwhile */
 
 static const struct view_column sessions_columns[] = {
-	{ "id", "ID", VIEW_COUNT },
-	{ "worker", "WORKER", VIEW_COUNT },
-	{ "worker_state", "(STATE)", VIEW_TEXT },
-	{ "generation", "GENERATION", VIEW_COUNT },
-	{ "frontend", "FRONTEND", VIEW_TEXT },
-	{ "client", "CLIENT", VIEW_TEXT },
-	{ "backend", "BACKEND", VIEW_TEXT },
-	{ "server", "SERVER", VIEW_TEXT },
-	{ "state", "STATE", VIEW_TEXT },
-	{ "age_ms", "AGE", VIEW_MS },
-	{ "idle_ms", "IDLE", VIEW_MS },
-	{ "bytes_in", "IN", VIEW_BYTES },
+	{ "id", "ID", VIEW_COUNT }, { "worker", "WORKER", VIEW_COUNT },
+	{ "worker_state", "(STATE)", VIEW_TEXT }, { "generation", "GENERATION", VIEW_COUNT },
+	{ "frontend", "FRONTEND", VIEW_TEXT }, { "client", "CLIENT", VIEW_TEXT },
+	{ "backend", "BACKEND", VIEW_TEXT }, { "server", "SERVER", VIEW_TEXT },
+	{ "state", "STATE", VIEW_TEXT }, { "age_ms", "AGE", VIEW_MS },
+	{ "idle_ms", "IDLE", VIEW_MS }, { "bytes_in", "IN", VIEW_BYTES },
 	{ "bytes_out", "OUT", VIEW_BYTES },
+	{ "kept", "KEPT", VIEW_TEXT }, /* its worker may die: yes or no */
 };
 
 static const char *session_state(uint8_t state)
@@ -122,6 +117,7 @@ static void session_show(const struct view_source *source, uint32_t slot,
 	view_number(row_r, idle_ms < age_ms ? idle_ms : age_ms);
 	view_number(row_r, record->bytes_in);
 	view_number(row_r, record->bytes_out);
+	view_text(row_r, record->flags & RECORD_KEPT ? "yes" : "no");
 }
 
 static enum view_step sessions_next(

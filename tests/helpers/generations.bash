@@ -363,8 +363,7 @@ keeper_storm()
 		pid=$(keeper_pid)
 		wait_until keeper_is_filled 10
 		kill -KILL "$pid"
-		# One that dies young is started again after a while only.
-		wait_until "is_another keeper $pid" 35
+		wait_until "is_another keeper $pid" 5
 		wait_until keeper_is_filled 10
 		kill -KILL "$(a_pid_of worker)"
 		wait_until 'one_generation 3' 35
@@ -430,14 +429,15 @@ upgraded_by()
 	wait_until "[ \$(pids_of master | wc -l) -eq 1 ] && [ \$(pids_of keeper | wc -l) -eq 1 ] && one_generation $count" 10
 }
 
-# The keeper holds about what the relays are (two fds each).
+# The keeper holds every relay that is old enough (two fds each), and no worker has one that it did not pass on yet.
 keeper_is_filled()
 {
 	local fds relays
 
 	fds=$(find "/proc/$(keeper_pid)/fd" -mindepth 1 2>/dev/null | wc -l)
-	relays=$(ctl --json show sessions 2>/dev/null | jq '[.[] | select(.state == "relaying" and .age_ms > 1500)] | length')
-	[ "$fds" -ge $((2 * ${relays:-100000})) ]
+	relays=$(ctl --json show sessions 2>/dev/null |
+		jq '[.[] | select(.state == "relaying" and .age_ms > 1300)] | if all(.kept == "yes") then length else 1e9 end')
+	[ "$fds" -ge $((2 * ${relays:-1000000000})) ]
 }
 
 # Churning relays come and go while it is counted: within a tenth.

@@ -112,6 +112,10 @@ void end_blame(struct end *end, enum stream_fate fate)
 	shared->broken[end->slot->kind][fate]++;
 	if (age >= end->process->options->keep_after_ms * 1000)
 		shared->broken_old++;
+	/* Of those that may break a few will do; of the others all are of interest. */
+	if (age < end->process->options->keep_after_ms * 1000 &&
+		atomic_load(&shared->nincidents) >= STREAMS_INCIDENTS_MAX / 8)
+		return;
 	i = shared->nincidents++;
 	if (i < STREAMS_INCIDENTS_MAX)
 		shared->incidents[i] = (struct streams_incident){ .number = end->number,
