@@ -60,6 +60,37 @@ void histogram_merge(struct histogram *sum, const struct histogram *from)
 	histogram_add(&sum->count, atomic_load_explicit(&from->count, memory_order_relaxed));
 }
 
+void histogram_shared_record(struct histogram_shared *h, uint64_t us)
+{
+	atomic_fetch_add_explicit(&h->buckets[histogram_bucket(us)], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&h->count, 1, memory_order_relaxed);
+}
+
+void histogram_shared_merge(struct histogram *sum, const struct histogram_shared *from)
+{
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint32_t n = atomic_load_explicit(&from->buckets[i], memory_order_relaxed);
+
+		if (n != 0)
+			histogram_add(&sum->buckets[i], n);
+	}
+	histogram_add(&sum->count, atomic_load_explicit(&from->count, memory_order_relaxed));
+}
+
+void histogram_shared_halve(struct histogram_shared *h, uint32_t most)
+{
+	if (atomic_load_explicit(&h->count, memory_order_relaxed) <= most)
+		return;
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		uint32_t n = atomic_load_explicit(&h->buckets[i], memory_order_relaxed) / 2;
+
+		if (n == 0)
+			continue;
+		atomic_fetch_sub_explicit(&h->buckets[i], n, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&h->count, n, memory_order_relaxed);
+	}
+}
+
 uint64_t histogram_quantile_us(const struct histogram *h, unsigned permille)
 {
 	uint64_t total = 0, rank, seen = 0;

@@ -291,6 +291,33 @@ const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place)
 	return shm_master(shm)->names[kind].names[place];
 }
 
+void shm_belongs(struct shm *shm, uint32_t backend, uint32_t server)
+{
+	struct shm_belongings *all = &shm_master(shm)->belongings;
+
+	MUST(backend < SHM_BACKENDS_MAX && server < SHM_SERVERS_MAX);
+	if (all->owner[server] != 0)
+		return;
+	/* The first already, without an owner: a master died right here. */
+	if (all->first[backend] != server + 1) {
+		all->next[server] = all->first[backend];
+		all->first[backend] = server + 1;
+	}
+	all->owner[server] = backend + 1;
+}
+
+uint32_t shm_first_server(struct shm *shm, uint32_t backend)
+{
+	MUST(backend < SHM_BACKENDS_MAX);
+	return shm_master(shm)->belongings.first[backend] - 1;
+}
+
+uint32_t shm_next_server(struct shm *shm, uint32_t server)
+{
+	MUST(server < SHM_SERVERS_MAX);
+	return shm_master(shm)->belongings.next[server] - 1;
+}
+
 void shm_place_stays(struct shm *shm, enum shm_kind kind, uint32_t place, uint32_t generation)
 {
 	MUST(place < shm_most(kind));

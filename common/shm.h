@@ -2,10 +2,11 @@
  * every other process. What lies in it and who may write it:
  *
  *   header    magic, version, sizes                      the master, once
- *   master    names, generation                          the master
+ *   master    names, generation, history                 the master
  *   checker   health of every server, addresses         the checker
  *   keeper    heartbeat, what it keeps                   the keeper
- *   shared    active relays, cursors, ejections          everyone, atomics only
+ *   shared    active relays, cursors, ejections, connect everyone, atomics only
+ *             times of every server
  *   slot[n]   one per worker: heartbeat, counters,       that worker; the master once it is reaped
  *             histograms, relay records
  *
@@ -22,24 +23,17 @@
 #include <stdint.h>
 
 #include "common/histogram.h"
+#include "common/history.h"
+#include "common/journal.h"
 #include "common/must.h"
 #include "common/record.h"
+#include "common/shm_limits.h"
 #include "common/sources.h"
 
 /* Of everything that lies in it; a test builds a second binary with another one. */
 #ifndef SHM_VERSION
-#define SHM_VERSION 2
+#define SHM_VERSION 3
 #endif
-
-/* How many of each can be told apart, over all generations alive. conf refuses more. */
-#define SHM_WORKERS_MAX   64
-#define SHM_SLOTS         192 /* of workers: two full generations, and one that still drains */
-#define SHM_FRONTENDS_MAX 4096
-#define SHM_BACKENDS_MAX  4096
-#define SHM_SERVERS_MAX   32768
-#define SHM_NAME_MAX      128    /* "backend/server" with its final 0 */
-#define SHM_RECORDS_MAX   524288 /* of one worker */
-#define SHM_NONE          UINT32_MAX
 
 enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_KEEPER, SHM_READER };
 
@@ -78,12 +72,28 @@ struct shm_admin {
 	uint32_t in_file; /* 0: it was never in one */
 };
 
+/* How a reload ended. */
+enum shm_reload { SHM_RELOAD_DONE, SHM_RELOAD_UNCHANGED, SHM_RELOAD_REFUSED, SHM_RELOADS };
+
+/* Which servers a backend ever had: a list through all of them, place + 1 each, 0 is its end. Servers that left the
+ * configuration stay in it, so that sums over it never go back. */
+struct shm_belongings {
+	_Atomic uint32_t first[SHM_BACKENDS_MAX];
+	_Atomic uint32_t next[SHM_SERVERS_MAX];
+	uint32_t owner[SHM_SERVERS_MAX]; /* its backend's place + 1 */
+};
+
 struct shm_master {
 	_Atomic uint32_t generation;
 	_Atomic uint32_t slots; /* the highest one ever used + 1: what readers have to look at */
 	_Atomic uint64_t started_ms;
+	_Atomic uint64_t reloads[SHM_RELOADS];
+	_Atomic uint64_t
+		lost[SHM_FRONTENDS_MAX]; /* relays that died with their worker, see sums.h */
 	struct shm_names names[SHM_KINDS];
 	struct shm_admin admin[SHM_SERVERS_MAX];
+	struct shm_belongings belongings;
+	struct shm_histories histories;
 };
 
 /* ------------------------------------------------------------------ checker's pages */
@@ -185,34 +195,60 @@ struct shm_shared {
 	struct shm_shared_backend backends[SHM_BACKENDS_MAX];
 	struct shm_shared_server servers[SHM_SERVERS_MAX];
 	struct sources sources;
+
+	/* Time to connect, of those that worked. Untouched, and not to be touched, while its server had none. */
+	struct histogram_shared connect[SHM_SERVERS_MAX];
 };
 
 /* ------------------------------------------------------------------ a worker's pages */
 
 /* Why a connection was closed as soon as it was accepted, see refusals.def. */
 enum refusal {
-#define REFUSAL(name, text) name,
+#define REFUSAL(name, key, text) name,
 #include "common/refusals.def"
 #undef REFUSAL
 	REFUSALS,
 };
 
+/* Why a client never reached a server, see failures.def. */
+enum failure {
+#define FAILURE(name, key, text) name,
+#include "common/failures.def"
+#undef FAILURE
+	FAILURES,
+};
+
+/* Why a connect to a server failed, see connect_failures.def. */
+enum connect_failure {
+#define CONNECT_FAILURE(name, key) name,
+#include "common/connect_failures.def"
+#undef CONNECT_FAILURE
+	CONNECT_FAILURES,
+};
+
+/* Of all slots together: total = active + ended + failed + refused + lost, where lost = died + let_go - adopted. What
+ * changes together does so through the journal; bytes are those that the records have, of relays that live or ended. */
 struct shm_frontend_counters {
 	_Atomic uint64_t total;  /* connections accepted */
 	_Atomic uint64_t active; /* relays now */
-	_Atomic uint64_t failed; /* ended without having reached a server */
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t refused[REFUSALS]; /* by reason, enum refusal: they are part of total */
+	_Atomic uint64_t
+		ended; /* relays that had reached a server, or a service: also in session[] */
+	_Atomic uint64_t adopted; /* taken over from others */
+	_Atomic uint64_t let_go;  /* given to others that live */
+	_Atomic uint64_t died;    /* that a worker of this slot had when it died; the master's */
+	_Atomic uint64_t refused[REFUSALS]; /* by reason, enum refusal */
+	_Atomic uint64_t failed[FAILURES];  /* the same, enum failure */
+	_Atomic uint64_t unused[5];
 };
 
 struct shm_server_counters {
 	_Atomic uint64_t total;  /* connections made */
 	_Atomic uint64_t active; /* this worker's share of shm_shared_server.active */
-	_Atomic uint64_t failed; /* connects that failed */
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t unused[3];
+	_Atomic uint64_t failed[CONNECT_FAILURES]; /* connects, by reason, enum connect_failure */
 };
 
 struct shm_backend_counters {
@@ -221,6 +257,8 @@ struct shm_backend_counters {
 	_Atomic uint64_t
 		first_us; /* since when the first of them waits, clock_now_us; 0: none does */
 	_Atomic uint64_t queue_full; /* clients sent away because maxqueue waited already */
+	_Atomic uint64_t connects;   /* in connect[] */
+	_Atomic uint64_t unused[3];
 };
 
 /* SLOT_DEAD: its worker is gone, its relays are not yet others'. */
@@ -244,10 +282,14 @@ struct shm_slot {
 	_Atomic uint64_t let_go;   /* given to others, ever */
 	_Atomic uint64_t carried; /* accepted by those of its number before; the master writes it */
 	_Atomic uint64_t unused[2];
+	struct journal journal;
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];
 	struct shm_backend_counters backends[SHM_BACKENDS_MAX];
-	struct histogram connect[SHM_BACKENDS_MAX]; /* time to connect, per backend */
+
+	/* Untouched, and not to be touched, while the counter beside says 0. */
+	struct histogram connect[SHM_BACKENDS_MAX];  /* time to connect; connects */
+	struct histogram session[SHM_FRONTENDS_MAX]; /* from accepted to ended; ended */
 };
 
 /* ------------------------------------------------------------------ the mapping */
@@ -281,6 +323,13 @@ uint32_t shm_records(const struct shm *shm); /* per slot */
 uint32_t shm_place(struct shm *shm, enum shm_kind kind, const char *name);
 uint32_t shm_placed(struct shm *shm, enum shm_kind kind); /* how many there are */
 const char *shm_name(struct shm *shm, enum shm_kind kind, uint32_t place);
+
+/* Master: this server, which has a place, is one of that backend. */
+void shm_belongs(struct shm *shm, uint32_t backend, uint32_t server);
+
+/* The first server that a backend ever had, and the next one; SHM_NONE after the last. */
+uint32_t shm_first_server(struct shm *shm, uint32_t backend);
+uint32_t shm_next_server(struct shm *shm, uint32_t server);
 
 /* Master: this generation's configuration has it. And whether the current one's does. */
 void shm_place_stays(struct shm *shm, enum shm_kind kind, uint32_t place, uint32_t generation);

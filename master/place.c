@@ -48,6 +48,7 @@ static int place_backend(struct shm *shm, struct conf_backend *backend)
 		}
 		if (place_one(shm, SHM_SERVER, name, &server->place) < 0)
 			return -1;
+		shm_belongs(shm, backend->place, server->place);
 	}
 	return 0;
 }

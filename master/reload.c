@@ -82,8 +82,28 @@ void reload_note(struct reload *reload, enum reload_result result, const char *t
 		log_info("%s", text);
 }
 
+static void reload_count(struct reload *reload, enum reload_result result)
+{
+	_Atomic uint64_t *reloads = shm_master(reload->env.shm)->reloads;
+
+	switch (result) {
+	case RELOAD_NEVER:
+		break;
+	case RELOAD_DONE:
+		shm_count(&reloads[SHM_RELOAD_DONE], 1);
+		break;
+	case RELOAD_UNCHANGED:
+		shm_count(&reloads[SHM_RELOAD_UNCHANGED], 1);
+		break;
+	case RELOAD_REFUSED:
+		shm_count(&reloads[SHM_RELOAD_REFUSED], 1);
+		break;
+	}
+}
+
 void reload_end(struct reload *reload, enum reload_result result, const char *text)
 {
+	reload_count(reload, result);
 	evtimer_del(reload->timer);
 	reload->step = RELOAD_IDLE;
 	reload_remember_last(reload, result, text);

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/instances.h"
 #include "common/shm.h"
+#include "common/sums.h"
 #include "conf/conf.h"
 #include "master/reload.h"
 
@@ -177,33 +178,21 @@ static const char *frontend_bind(const void *list, size_t index)
 static enum view_step frontends_next(
 	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
 {
-	const uint32_t slots = shm_master(source->shm)->slots;
-	uint64_t active = 0, total = 0, refused = 0, failed = 0, in = 0, out = 0;
+	struct shm_frontend_sum sum;
 	const struct conf_frontend *frontend;
 
 	if (cursor->outer >= source->conf->nfrontends)
 		return VIEW_END;
 	frontend = &source->conf->frontends[cursor->outer++];
-	for (uint32_t i = 0; i < slots; i++) {
-		const struct shm_frontend_counters *counters =
-			&shm_slot(source->shm, i)->frontends[frontend->place];
-
-		active += counters->active;
-		total += counters->total;
-		for (size_t why = 0; why < REFUSALS; why++)
-			refused += counters->refused[why];
-		failed += counters->failed;
-		in += counters->bytes_in;
-		out += counters->bytes_out;
-	}
+	shm_sum_frontend(source->shm, frontend->place, &sum);
 	view_text(row_r, frontend->name);
 	view_list(row_r, frontend_bind, frontend->binds, frontend->nbinds);
-	view_number(row_r, active);
-	view_number(row_r, total);
-	view_number(row_r, refused);
-	view_number(row_r, failed);
-	view_number(row_r, in);
-	view_number(row_r, out);
+	view_number(row_r, sum.active);
+	view_number(row_r, sum.total);
+	view_number(row_r, sum.refused);
+	view_number(row_r, sum.failed);
+	view_number(row_r, sum.bytes_in);
+	view_number(row_r, sum.bytes_out);
 	return VIEW_ROW;
 }
 
@@ -274,24 +263,14 @@ static const char *server_check(const struct conf_backend *backend,
 static void server_counters(
 	const struct view_source *source, uint32_t place, struct view_row *row_r)
 {
-	const uint32_t slots = shm_master(source->shm)->slots;
-	uint64_t active = 0, total = 0, failed = 0, in = 0, out = 0;
+	struct shm_server_sum sum;
 
-	for (uint32_t i = 0; i < slots; i++) {
-		const struct shm_server_counters *counters =
-			&shm_slot(source->shm, i)->servers[place];
-
-		active += counters->active;
-		total += counters->total;
-		failed += counters->failed;
-		in += counters->bytes_in;
-		out += counters->bytes_out;
-	}
-	view_number(row_r, active);
-	view_number(row_r, total);
-	view_number(row_r, failed);
-	view_number(row_r, in);
-	view_number(row_r, out);
+	shm_sum_server(source->shm, place, &sum);
+	view_number(row_r, sum.active);
+	view_number(row_r, sum.total);
+	view_number(row_r, sum.failed);
+	view_number(row_r, sum.bytes_in);
+	view_number(row_r, sum.bytes_out);
 }
 
 /* The address: that of the file, or what its name gives now. */

@@ -9,7 +9,7 @@
 #include "worker/relay/impl.h"
 
 static const char *const refusal_texts[REFUSALS] = {
-#define REFUSAL(name, text) text,
+#define REFUSAL(name, key, text) text,
 #include "common/refusals.def"
 #undef REFUSAL
 };

@@ -135,6 +135,16 @@ static bool connect_is_echo(const struct relay *relay)
 		connect_met_itself(relay->server.fd);
 }
 
+static void connect_record_time(struct relay *relay, uint64_t took_us)
+{
+	struct relays *relays = relay->relays;
+	const uint32_t backend = relay->backend->place;
+
+	shm_count(&relays->slot->backends[backend].connects, 1);
+	histogram_record(&relays->slot->connect[backend], took_us);
+	histogram_shared_record(&shm_shared(relays->shm)->connect[relay->chosen->place], took_us);
+}
+
 static void connect_done(struct relay *relay)
 {
 	struct relays *relays = relay->relays;
@@ -148,7 +158,7 @@ static void connect_done(struct relay *relay)
 	if (relay->backend->balance == BALANCE_LATENCY)
 		latency_observe(relay->backend, relays->shm, connect_server_index(relay), took_us,
 			clock_now_ms());
-	histogram_record(&relays->slot->connect[relay->backend->place], took_us);
+	connect_record_time(relay, took_us);
 	record->connect_ms = (uint32_t)(took_us / 1000);
 	relay->server.flags |= STREAM_WRITABLE;
 	relay_touch(relay);
@@ -173,13 +183,31 @@ void relay_server_failed(struct relay *relay, int error)
 			relay->backend->passive.max_fails, strerror(error));
 }
 
+static enum connect_failure connect_failure(int error)
+{
+	switch (error) {
+	case ECONNREFUSED:
+		return CONNECT_REFUSED;
+	case ETIMEDOUT:
+		return CONNECT_TIMEOUT;
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case ENETUNREACH:
+	case ENETDOWN:
+	case EADDRNOTAVAIL:
+		return CONNECT_UNREACHABLE;
+	default:
+		return CONNECT_OTHER;
+	}
+}
+
 static void connect_count_failed(struct relay *relay, int error)
 {
 	struct relays *relays = relay->relays;
 	uint32_t server = connect_server_index(relay);
 	uint32_t place = relay->chosen->place;
 
-	shm_count(&relays->slot->servers[place].failed, 1);
+	shm_count(&relays->slot->servers[place].failed[connect_failure(error)], 1);
 	relay_log_debug(
 		relay, "%s/%s: %s", relay->backend->name, relay->chosen->name, strerror(error));
 	relay_server_failed(relay, error);

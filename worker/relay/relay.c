@@ -11,6 +11,7 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "common/counts.h"
+#include "common/histogram.h"
 #include "common/log.h"
 #include "worker/balance/retry.h"
 #include "worker/relay/access_log.h"
@@ -229,15 +230,53 @@ static void relay_close_stream(struct stream *stream, bool aborts)
 		stream_close(stream);
 }
 
-static void relay_count_failed(struct relay *relay, enum close_reason why)
+static enum failure relay_failure(enum close_reason why)
 {
-	struct shm_frontend_counters *counters =
-		&relay->relays->slot->frontends[relay->frontend->place];
+	switch (why) {
+	case CLOSE_NO_SERVER:
+		return FAILED_NO_SERVER;
+	case CLOSE_CONNECT_FAILED:
+		return FAILED_CONNECT;
+	case CLOSE_CONNECT_TIMEOUT:
+		return FAILED_CONNECT_TIMEOUT;
+	case CLOSE_QUEUE_TIMEOUT:
+		return FAILED_QUEUE_TIMEOUT;
+	case CLOSE_QUEUE_FULL:
+		return FAILED_QUEUE_FULL;
+	case CLOSE_CLIENT_GONE:
+	case CLOSE_CLIENT_GONE_QUEUED:
+		return FAILED_CLIENT_GONE;
+	case CLOSE_NORMAL:
+	case CLOSE_CLIENT_RESET:
+	case CLOSE_SERVER_RESET:
+	case CLOSE_CLIENT_TIMEOUT:
+	case CLOSE_SERVER_TIMEOUT:
+	case CLOSE_SERVER_DOWN:
+	case CLOSE_RESOURCE:
+	case CLOSE_SERVICE:
+	case CLOSE_DRAINED:
+	case CLOSE_REASONS:
+		break;
+	}
+	return FAILED_OTHER;
+}
 
-	if (why == CLOSE_RESOURCE)
+/* How it ended is one of three. */
+static void relay_count_end(struct relay *relay, enum close_reason why)
+{
+	struct shm_slot *slot = relay->relays->slot;
+	const struct relay_record *record = relay->record;
+	struct shm_frontend_counters *counters = &slot->frontends[record->frontend];
+
+	if (why == CLOSE_RESOURCE) {
 		shm_count(&counters->refused[REFUSED_RESOURCE], 1);
-	else if (relay->service == NULL && relay->record->connect_ms == RECORD_NEVER)
-		shm_count(&counters->failed, 1);
+	} else if (relay->service == NULL && record->connect_ms == RECORD_NEVER) {
+		shm_count(&counters->failed[relay_failure(why)], 1);
+	} else {
+		shm_count(&counters->ended, 1);
+		histogram_record(&slot->session[record->frontend],
+			(clock_now_ms() - record->accepted_ms) * 1000);
+	}
 }
 
 void relay_uncount(struct relay *relay)
@@ -287,7 +326,7 @@ void relay_finish(struct relay *relay)
 	pump_end(&relay->up, &relays->tools);
 	pump_end(&relay->down, &relays->tools);
 	relay_uncount(relay);
-	relay_count_failed(relay, why);
+	relay_count_end(relay, why);
 	keep_end(relay);
 	wheel_del(relays->wheel, &relay->timer);
 	relay_unqueue(relay);
