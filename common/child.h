@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "common/log.h"
+
 struct conf;
 struct event_base;
 struct shm;
@@ -37,6 +39,11 @@ struct child {
 /* A terminal's Ctrl-C and a signal to the whole process group reach the children too; what they mean is the
  * master's to say. Ignores INT, QUIT, HUP, USR1, USR2 and PIPE; TERM stays. */
 void child_ignore_signals(void);
+
+/* M2C_LOG: this process logs as it says from now on. access_r and format_r (its access log, NULL when there is none, and
+ * how that reads) may be NULL in a process that has none. What M2C_LOG is answered with: its round. */
+struct message;
+uint32_t child_log(struct message *message, struct sink **access_r, enum log_format *format_r);
 
 /* The loop of a child: one thread, no locks. Exits when there is none to be had. */
 struct event_base *child_event_base(void);

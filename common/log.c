@@ -46,6 +46,7 @@ static const struct {
 	[LOG_LEVEL_WARN] = { "warn", 4 },
 	[LOG_LEVEL_ERROR] = { "error", 3 },
 	[LOG_LEVEL_FATAL] = { "fatal", 2 },
+	[LOG_LEVEL_NONE] = { "none", 2 },
 };
 
 static void log_format_time(char *text, size_t bytes)
@@ -153,6 +154,19 @@ void log_open(struct sink *sink, enum log_level level, enum log_format format)
 		log_lost_lines(sink, format);
 }
 
+void log_follow(const struct sink_place *place, enum log_format format)
+{
+	struct sink *sink = sink_follow(the_log.sink, place);
+
+	if (sink == NULL) {
+		log_errorx("the log cannot be followed");
+		return;
+	}
+	the_log.sink = sink;
+	the_log.format = format;
+	log_lost_lines(sink, format);
+}
+
 void log_copy_errors(int fd)
 {
 	the_log.copy_fd = fd;
@@ -161,6 +175,21 @@ void log_copy_errors(int fd)
 void log_set_level(enum log_level level)
 {
 	the_log.level = level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+	return log_levels[level].name;
+}
+
+enum log_level log_level_now(void)
+{
+	return the_log.level;
+}
+
+uint64_t log_lost(void)
+{
+	return the_log.sink != NULL ? sink_lost(the_log.sink) : 0;
 }
 
 bool log_enabled(enum log_level level)

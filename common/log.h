@@ -32,9 +32,18 @@ enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
  * first call. */
 void log_open(struct sink *sink, enum log_level level, enum log_format format);
 
+/* The log goes on at another process's place (sink_follow), which takes place->fd over. */
+struct sink_place;
+void log_follow(const struct sink_place *place, enum log_format format);
+
 /* What is wrong is told here, too: the message of every error as a line; fd is borrowed. -1: no more. */
 void log_copy_errors(int fd);
 void log_set_level(enum log_level level);
+enum log_level log_level_now(void);
+const char *log_level_name(enum log_level level); /* "debug" to "none" */
+
+/* What came of log_open's sink: lines that it lost since. */
+uint64_t log_lost(void);
 bool log_enabled(enum log_level level);
 
 /* What a sink says of lines that it lost becomes a line of this format; log_open does it for its own. */

@@ -31,6 +31,35 @@ struct msg_stop {
 	uint32_t unused;
 };
 
+enum msg_log_fds {
+	MSG_LOG_FD = 1 << 0,    /* the log's */
+	MSG_ACCESS_FD = 1 << 1, /* the access log's; without it there is none */
+};
+
+struct msg_log {
+	uint32_t round; /* msg_round.round of the answer */
+	uint32_t fds;   /* enum msg_log_fds, in this order */
+	uint32_t level; /* enum log_level */
+	uint32_t format;
+	uint32_t kind; /* of struct sink_place */
+	uint32_t access_format;
+	uint32_t access_kind;
+	uint32_t unused;
+};
+
+struct msg_round {
+	uint32_t round; /* of what is answered */
+	uint32_t count;
+};
+
+/* One relay, or all of a server that were there at that moment. */
+struct msg_close {
+	uint32_t round;
+	uint32_t server;    /* place; UINT32_MAX: the one called id */
+	uint64_t id;        /* with UINT32_MAX */
+	uint64_t before_ms; /* clock_now_ms: those accepted until then */
+};
+
 struct msg_shed {
 	uint32_t count;
 	uint32_t unused;

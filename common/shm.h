@@ -90,6 +90,10 @@ struct shm_master {
 	_Atomic uint64_t reloads[SHM_RELOADS];
 	_Atomic uint64_t
 		lost[SHM_FRONTENDS_MAX]; /* relays that died with their worker, see sums.h */
+	_Atomic uint32_t log_level; /* enum log_level, in force */
+	uint32_t log_file_level; /* what the configuration said last: where that changes it wins */
+	uint32_t log_known;      /* 0: nobody said anything yet */
+	uint32_t unused;
 	struct shm_names names[SHM_KINDS];
 	struct shm_admin admin[SHM_SERVERS_MAX];
 	struct shm_belongings belongings;
@@ -281,7 +285,9 @@ struct shm_slot {
 	_Atomic uint64_t unproven; /* that could not be, see common/ledger.h, ever */
 	_Atomic uint64_t let_go;   /* given to others, ever */
 	_Atomic uint64_t carried; /* accepted by those of its number before; the master writes it */
-	_Atomic uint64_t unused[2];
+	_Atomic uint64_t
+		log_lost; /* lines of the log and the access log that could not be written, ever */
+	_Atomic uint64_t unused;
 	struct journal journal;
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];

@@ -27,6 +27,7 @@
 /* With its newline a line is one atomic write into a pipe, and in practice into anything else. */
 #define SINK_LINE_BYTES    PIPE_BUF
 #define SINK_RECONNECT_MS  1000
+#define SINK_SYSLOG_PATH   "/dev/log"
 #define SINK_SYSLOG_PREFIX 64 /* "<30>Nov 21 10:20:46 proxyd[4711]: " */
 
 enum sink_kind {
@@ -115,6 +116,15 @@ static struct sink *sink_open_stderr(const char **error_r)
 	return sink_new(SINK_NONBLOCK, fd, error_r);
 }
 
+static int sink_open_path(const char *to, const char **error_r)
+{
+	int fd = open(to, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
+
+	if (fd == -1)
+		*error_r = sink_error("open", to);
+	return fd;
+}
+
 struct sink *sink_open(const char *to, const char **error_r)
 {
 	struct sink *sink;
@@ -123,12 +133,10 @@ struct sink *sink_open(const char *to, const char **error_r)
 	if (strcmp(to, "stderr") == 0)
 		return sink_open_stderr(error_r);
 	if (strcmp(to, "syslog") == 0)
-		return sink_open_syslog_at("/dev/log", error_r);
-	fd = open(to, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0640);
-	if (fd == -1) {
-		*error_r = sink_error("open", to);
+		return sink_open_syslog_at(SINK_SYSLOG_PATH, error_r);
+	fd = sink_open_path(to, error_r);
+	if (fd == -1)
 		return NULL;
-	}
 	sink = sink_new(SINK_NONBLOCK, fd, error_r);
 	if (sink == NULL)
 		close(fd);
@@ -358,6 +366,71 @@ void sink_flush(struct sink *sink)
 
 	sink_catch_up(sink);
 	errno = saved_errno;
+}
+
+/* ------------------------------------------------------------------ another place */
+
+/* What the old place does not take now is lost: nothing waits for it. */
+static void sink_leave(struct sink *sink)
+{
+	sink_check_fork(sink);
+	sink_drain(sink);
+	for (size_t i = 0; i < sink->len; i++)
+		sink->lost += sink->buf[i] == '\n';
+	sink->len = 0;
+	if (sink->fd != STDERR_FILENO)
+		close(sink->fd);
+}
+
+static void sink_enter(struct sink *sink, enum sink_kind kind, int fd)
+{
+	struct stat st;
+
+	sink->kind = kind;
+	sink->fd = fd;
+	sink->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+int sink_reopen(struct sink *sink, const char *to, const char **error_r)
+{
+	int fd;
+
+	MUST(sink->magic == SINK_MAGIC);
+	if (strcmp(to, "stderr") == 0 || strcmp(to, "syslog") == 0)
+		return 0;
+	fd = sink_open_path(to, error_r);
+	if (fd == -1)
+		return -1;
+	sink_leave(sink);
+	sink_enter(sink, SINK_NONBLOCK, fd);
+	return 0;
+}
+
+struct sink_place sink_place(const struct sink *sink)
+{
+	MUST(sink->magic == SINK_MAGIC);
+	return (struct sink_place){ .kind = sink->kind, .fd = sink->fd };
+}
+
+struct sink *sink_follow(struct sink *sink, const struct sink_place *place)
+{
+	const char *error;
+
+	if (place->kind > SINK_SYSLOG) {
+		close(place->fd);
+		return NULL;
+	}
+	if (sink == NULL) {
+		sink = sink_new((enum sink_kind)place->kind, place->fd, &error);
+		if (sink == NULL)
+			close(place->fd);
+	} else {
+		sink_leave(sink);
+		sink_enter(sink, (enum sink_kind)place->kind, place->fd);
+	}
+	if (sink != NULL && sink->kind == SINK_SYSLOG)
+		MUST(sockaddr_from_path(SINK_SYSLOG_PATH, &sink->syslog_addr) == 0);
+	return sink;
 }
 
 void sink_close(struct sink *sink)

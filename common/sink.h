@@ -43,6 +43,22 @@ void sink_write(struct sink *sink, int severity, const char *line, size_t len);
 void sink_append(struct sink *sink, const char *line, size_t len);
 void sink_flush(struct sink *sink);
 
+/* The same place opened again under its name, for a file that was moved away; nothing to do where `to` is no path. What is
+ * buffered goes to the old file. Returns -1 and *error_r (static storage) when it cannot be opened: the old one stays. */
+MUST_USE int sink_reopen(struct sink *sink, const char *to, const char **error_r);
+
+/* Another process's sink shall write to the same place as this one: what it has to be told. */
+struct sink_place {
+	uint32_t kind;
+	int fd; /* borrowed */
+};
+struct sink_place sink_place(const struct sink *sink);
+
+/* In that process: from now on there, in one description with the sender. What is buffered goes to the old place, as far
+ * as that is possible now; the rest is lost and counted. Takes place->fd over. sink NULL: a new one; returns it, or NULL
+ * when the place is none or there is no memory (sink is then as it was). */
+MUST_USE struct sink *sink_follow(struct sink *sink, const struct sink_place *place);
+
 /* Lines lost since the start. */
 uint64_t sink_lost(const struct sink *sink);
 

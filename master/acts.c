@@ -11,6 +11,7 @@
 #include "conf/load.h"
 #include "master/config.h"
 #include "master/control.h"
+#include "master/logs.h"
 #include "master/master_impl.h"
 #include "master/notify.h"
 #include "master/program.h"
@@ -28,6 +29,8 @@ void master_hang_up(struct master *master)
 		return;
 	}
 	log_info("SIGHUP: loading the configuration again");
+	/* Whatever comes of that: who rotated the files counts on it. */
+	logs_reopen(master->logs, NULL);
 	reload_ask(master->reload, 0, NULL);
 }
 
@@ -67,9 +70,31 @@ static const char *on_act_confirm(void *arg)
 	return reload_confirm(master->reload) ? NULL : "nothing waits to be confirmed";
 }
 
+static const char *on_act_log_reopen(struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	if (why == NULL)
+		logs_reopen(master->logs, waiter);
+	return why;
+}
+
+static const char *on_act_log_level(enum log_level level, struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	if (why == NULL)
+		logs_set_level(master->logs, level, waiter);
+	return why;
+}
+
 static void on_act_forget(struct reload_waiter *waiter, void *arg)
 {
 	struct master *master = arg;
+
+	logs_forget(master->logs, waiter);
 
 	reload_forget(master->reload, waiter);
 	upgrade_forget(master->upgrade, waiter);
@@ -195,6 +220,8 @@ struct control_actions master_actions(struct master *master)
 		.rollback = on_act_rollback,
 		.confirm = on_act_confirm,
 		.forget = on_act_forget,
+		.log_reopen = on_act_log_reopen,
+		.log_level = on_act_log_level,
 		.upgrade = on_act_upgrade,
 		.rebalance = on_act_rebalance,
 		.diff = on_act_diff,

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/child.h"
 #include "common/log.h"
@@ -64,25 +63,41 @@ int config_open_logs(struct config *config, char *why, size_t why_bytes)
 		return 0;
 	config->access_log =
 		config_open_sink("global.access_log", global->access_log.to, why, why_bytes);
-	return config->access_log != NULL ? 0 : -1;
+	if (config->access_log == NULL)
+		return -1;
+	log_lost_lines(config->access_log, global->access_log.format);
+	return 0;
 }
 
-static bool config_sink_moved(const struct sink *sink, const char *to)
+static int config_reopen_sink(
+	const char *key, struct sink *sink, const char *to, char *why, size_t why_bytes)
 {
-	struct stat here, there;
-	int fds[2];
+	const char *error;
 
-	if (sink == NULL || strcmp(to, "stderr") == 0 || strcmp(to, "syslog") == 0)
-		return false;
-	if (sink_fds(sink, fds) == 0 || fstat(fds[0], &here) < 0)
-		return false;
-	return stat(to, &there) < 0 || here.st_ino != there.st_ino || here.st_dev != there.st_dev;
+	if (sink == NULL || sink_reopen(sink, to, &error) == 0)
+		return 0;
+	snprintf(why + strlen(why), why_bytes - strlen(why), "%s%s: %s", why[0] != '\0' ? "; " : "",
+		key, error);
+	return -1;
 }
 
-bool config_logs_moved(const struct config *config)
+static bool config_is_file(const struct sink *sink, const char *to)
+{
+	return sink != NULL && strcmp(to, "stderr") != 0 && strcmp(to, "syslog") != 0;
+}
+
+int config_reopen_logs(struct config *config, bool *files_r, char *why, size_t why_bytes)
 {
 	const struct conf_global *global = &config->conf->global;
+	int result = 0;
 
-	return config_sink_moved(config->log, global->log.to) ||
-		config_sink_moved(config->access_log, global->access_log.to);
+	*files_r = config_is_file(config->log, global->log.to) ||
+		config_is_file(config->access_log, global->access_log.to);
+	why[0] = '\0';
+	if (config_reopen_sink("global.log", config->log, global->log.to, why, why_bytes) < 0)
+		result = -1;
+	if (config_reopen_sink("global.access_log", config->access_log, global->access_log.to, why,
+		    why_bytes) < 0)
+		result = -1;
+	return result;
 }

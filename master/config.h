@@ -27,7 +27,8 @@ void config_release(struct config *config); /* NULL is fine */
 /* Open what the configuration wants to log to. Returns -1, why then says what cannot be opened. */
 MUST_USE int config_open_logs(struct config *config, char *why, size_t why_bytes);
 
-/* Whether a log file is not at its path any more: it was rotated. */
-bool config_logs_moved(const struct config *config);
+/* Open its files again, each that can be; *files_r: whether there is any. Returns -1, why then says what cannot be opened
+ * and goes on as it was. */
+MUST_USE int config_reopen_logs(struct config *config, bool *files_r, char *why, size_t why_bytes);
 
 #endif

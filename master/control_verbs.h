@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/log.h"
 #include "common/must.h"
 #include "master/control_line.h"
 #include "master/control_role.h"
@@ -30,6 +31,9 @@ struct control_actions {
 	/* Another binary takes over; NULL: the one that is at our path now. Answered later, too. */
 	const char *(*upgrade)(const char *binary, struct reload_waiter *waiter, void *arg);
 	const char *(*confirm)(void *arg);
+	/* All processes; answered later. */
+	const char *(*log_reopen)(struct reload_waiter *waiter, void *arg);
+	const char *(*log_level)(enum log_level level, struct reload_waiter *waiter, void *arg);
 	const char *(*rebalance)(uint64_t *relays_r, void *arg);
 	/* What a reload would change; path NULL: with the daemon's own file. NULL and errors, else the caller's. */
 	struct conf_diff *(*diff)(const char *path, struct conf_errors *errors, void *arg);

@@ -83,6 +83,16 @@ void keeper_master_message(struct keeper *keeper, struct message *message)
 	}
 }
 
+static void keeper_log(struct keeper *keeper, struct message *message)
+{
+	const struct msg_round done = { .round = child_log(message, NULL, NULL) };
+	struct message answer = {
+		.type = C2M_LOG, .payload = &done, .payload_bytes = sizeof(done)
+	};
+
+	keeper_send_master(keeper, &answer);
+}
+
 static void on_master_message(struct channel *channel, struct message *message, void *arg)
 {
 	struct keeper *keeper = arg;
@@ -91,6 +101,10 @@ static void on_master_message(struct channel *channel, struct message *message, 
 	if (message->type == M2C_STOP) {
 		keeper->stop = true; /* what it keeps is the workers', who finish it */
 		event_base_loopbreak(keeper->base);
+		return;
+	}
+	if (message->type == M2C_LOG) {
+		keeper_log(keeper, message);
 		return;
 	}
 	keeper_master_message(keeper, message);

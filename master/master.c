@@ -14,6 +14,7 @@
 #include "master/control.h"
 #include "master/daemonize.h"
 #include "master/handover.h"
+#include "master/logs.h"
 #include "master/master_impl.h"
 #include "master/notify.h"
 #include "master/pidfile.h"
@@ -28,6 +29,7 @@
 void master_stop(struct master *master, uint32_t drain_ms)
 {
 	control_stopping(master->control);
+	logs_stop(master->logs);
 	reload_stop(master->reload);
 	upgrade_stop(master->upgrade);
 	rebalance_bound(master->rebalance, 0);
@@ -217,7 +219,7 @@ static void on_master_commit(struct config *config, void *arg)
 	struct master *master = arg;
 	const struct conf_global *global = &config->conf->global;
 
-	log_open(config->log, global->log.level, global->log.format);
+	logs_serve(master->logs, config);
 	config_release(master->config);
 	master->config = config_hold(config);
 	control_config(master->control, config);
@@ -310,12 +312,15 @@ static void master_serve(struct master *master)
 {
 	const struct conf_log *log = &master->config->conf->global.log;
 
-	log_open(master->config->log, log->level, log->format);
+	log_open(master->config->log, logs_level(master->shm, master->config->conf), log->format);
 	log_info("proxyd %s", PROXYD_VERSION);
 	master_say_binds(master);
 	if (!master->follows)
 		place_commit(master->config->conf, master->shm, master->generation);
 	master_make_children(master);
+	master->logs = logs_new(master->base, master->shm, master->supervisor);
+	if (!master->follows)
+		logs_serve(master->logs, master->config);
 	master_make_reload(master);
 	master_make_upgrade(master);
 	master_serve_control(master);
@@ -340,6 +345,7 @@ static void master_clean(struct master *master)
 	upgrade_free(master->upgrade);
 	succeed_free(master->succeed);
 	reload_free(master->reload);
+	logs_free(master->logs);
 	rebalance_free(master->rebalance);
 	supervisor_free(master->supervisor);
 	handover_free(master->handover);

@@ -38,6 +38,7 @@ struct master {
 	struct supervisor_env env;
 	struct supervisor *supervisor; /* owned */
 	struct reload *reload;         /* owned */
+	struct logs *logs;             /* owned */
 	struct rebalance *rebalance;   /* owned */
 	struct upgrade *upgrade;       /* owned */
 	struct succeed *succeed;       /* owned; NULL: done, or nothing to take over */

@@ -40,6 +40,7 @@ void successor_look(struct supervisor *supervisor);
 bool supervisor_is_quiet(const struct supervisor *supervisor);
 
 bool successor_is_pending(const struct supervisor *supervisor); /* wanted, or being filled */
+bool successor_is_filling(const struct supervisor *supervisor);
 
 /* There will be none. */
 void successor_give_up(struct supervisor *supervisor, const char *why);

@@ -15,6 +15,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "conf/conf.h"
 #include "master/config.h"
 #include "master/handover.h"
 
@@ -165,6 +166,7 @@ static pid_t process_fork(struct process *process, int keeper_fd, int *channel_f
 	const struct spawn_env spawn = {
 		.shm = env->shm,
 		.log = config->log,
+		.log_format = config->conf->global.log.format,
 		.access_log = config->access_log,
 		.privileges = env->privileges,
 		.detach = env->detach,
@@ -216,6 +218,7 @@ void process_spawn(struct process *process)
 	process->end_by_ms = 0;
 	process->lines_asked = 0;
 	process->settles = false;
+	process->log_told = process->log_heard = 0;
 	process->generation = process->home->number;
 	process_prepare_pages(process);
 	if (process->role == CHILD_WORKER)

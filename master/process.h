@@ -1,5 +1,5 @@
 /* One child, and the supervisor that it belongs to: what process.c (birth, messages, death of one), generation.c,
- * supervisor.c (all of them), watch.c (their heartbeats) and keeping.c (the keeper) share. Nobody else includes it.
+ * supervisor.c (all of them), watch.c (their heartbeats), keeping.c (the keeper) and logs.c share. Nobody else includes it.
  */
 #ifndef PROXYD_MASTER_PROCESS_H
 #define PROXYD_MASTER_PROCESS_H
@@ -52,6 +52,8 @@ struct process {
 	uint32_t young_deaths; /* in a row */
 	uint32_t lines_asked;  /* M2W_KEEPER that it has not answered */
 	bool settles;          /* it is to be told when all have answered */
+	uint32_t log_told; /* the last M2C_LOG, by its round, and the last that it has answered */
+	uint32_t log_heard;
 };
 
 struct supervisor {

@@ -65,6 +65,12 @@ static void on_child_message(struct channel *channel, struct message *message, v
 		process_is_ready(process, message_payload(message, C2M_READY, NULL));
 		return;
 	}
+	if (message->type == C2M_LOG) {
+		const struct msg_round *answer = message_payload(message, C2M_LOG, NULL);
+
+		process->log_heard = answer->round;
+		return;
+	}
 	switch (process->role) {
 	case CHILD_WORKER:
 		worker_message(process, message);

@@ -36,7 +36,7 @@ struct reload {
 	uint64_t since_ms;     /* of WAITING */
 	char *previous;        /* owned: the configuration before, as text; NULL */
 	char *reasons;         /* owned: lines of a refusal; NULL: none */
-	uint32_t changes;      /* objects; 0: only the logs are opened again */
+	uint32_t changes;      /* objects */
 
 	/* what is prepared */
 	struct config *config;         /* held */

@@ -86,8 +86,7 @@ static bool reload_compare(struct reload *reload)
 	reload->changes = (uint32_t)diff->count;
 	reload_check_changes(reload, diff);
 	conf_diff_free(diff);
-	return reload->reasons == NULL &&
-		(reload->changes > 0 || config_logs_moved(reload_serving(reload)));
+	return reload->reasons == NULL && reload->changes > 0;
 }
 
 static void reload_unchanged(struct reload *reload)
@@ -328,13 +327,9 @@ static void reload_done(struct reload *reload, uint32_t number)
 {
 	char span[VIEW_UNIT_MAX];
 	char text[160];
-	int len = snprintf(text, sizeof(text), "generation %u serves", number);
+	int len = snprintf(text, sizeof(text), "generation %u serves, objects changed: %u", number,
+		reload->changes);
 
-	if (reload->changes == 0)
-		len += snprintf(text + len, sizeof(text) - (size_t)len, ", logs opened again");
-	else
-		len += snprintf(text + len, sizeof(text) - (size_t)len, ", objects changed: %u",
-			reload->changes);
 	if (reload->now.confirm_ms > 0)
 		snprintf(text + len, sizeof(text) - (size_t)len,
 			"; it goes back in %s unless it is confirmed",

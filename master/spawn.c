@@ -72,7 +72,7 @@ static void spawn_close_fds(const struct spawn_env *env, const struct child *chi
 	if (child->role == CHILD_KEEPER)
 		keep[n++] = shm_fd(env->shm);
 	n += sink_fds(env->log, keep + n);
-	if (env->access_log != NULL)
+	if (child->access_log != NULL)
 		n += sink_fds(env->access_log, keep + n);
 	MUST(n <= SPAWN_FDS_MAX);
 	qsort(keep, n, sizeof(keep[0]), spawn_compare_fds);
@@ -133,6 +133,8 @@ __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, str
 	char title[32];
 	char name[32];
 
+	/* Not the master's, while another configuration serves there. */
+	log_open(env->log, log_level_now(), env->log_format);
 	spawn_close_fds(env, child);
 	log_copy_errors(-1);
 	spawn_reset_signals();
@@ -166,8 +168,9 @@ pid_t spawn_child(
 
 		child.channel_fd = fds[1];
 		child.shm = env->shm;
-		child.access_log = env->access_log;
-
+		/* Nobody else has an access to log, or should hold the file. */
+		if (child.role == CHILD_WORKER)
+			child.access_log = env->access_log;
 		spawn_run(env, &child);
 	}
 	saved = errno;

@@ -17,6 +17,7 @@ struct privileges;
 struct spawn_env {
 	struct shm *shm;
 	struct sink *log;
+	enum log_format log_format;
 	struct sink *access_log; /* NULL: off */
 	const struct privileges *privileges;
 	bool detach;      /* the daemon is in the background, and so are its children */

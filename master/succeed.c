@@ -23,6 +23,7 @@
 #include "master/control.h"
 #include "master/control_socket.h"
 #include "master/handover.h"
+#include "master/logs.h"
 #include "master/master_impl.h"
 #include "master/place.h"
 #include "master/program.h"
@@ -173,6 +174,7 @@ static void succeed_commit(struct succeed *succeed, const struct message *yours)
 	count = supervisor_handover_workers(succeed->generation, workers);
 	handover_commit(master->handover, workers, count);
 	supervisor_begin(master->supervisor, succeed->generation, conf->global.drain_timeout_ms);
+	logs_serve(master->logs, master->config);
 	succeed_end_strangers(master);
 	if (!master->past.foreign)
 		supervisor_replace_keeper(master->supervisor);

@@ -246,6 +246,11 @@ bool successor_is_pending(const struct supervisor *supervisor)
 	return supervisor->successor->wanted || supervisor->successor->filling;
 }
 
+bool successor_is_filling(const struct supervisor *supervisor)
+{
+	return supervisor->successor->filling;
+}
+
 void successor_give_up(struct supervisor *supervisor, const char *why)
 {
 	supervisor->successor->wanted = false;

@@ -26,7 +26,7 @@ struct shm;
 
 /* Of all that is in messages.def; a test builds a second binary with another one. */
 #ifndef TAKEOVER_VERSION
-#define TAKEOVER_VERSION 1
+#define TAKEOVER_VERSION 2
 #endif
 
 /* How long a start waits for the keeper to tell all, and for it to say K2M_YOURS: it gives the old master

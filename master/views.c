@@ -8,6 +8,7 @@
 #include "common/check_result.h"
 #include "common/clock.h"
 #include "common/instances.h"
+#include "common/log.h"
 #include "common/shm.h"
 #include "common/sums.h"
 #include "conf/conf.h"
@@ -85,6 +86,8 @@ static const struct view_column status_columns[] = {
 	{ "moves.moved", "moved", VIEW_COUNT },
 	{ "moves.failed", "moves failed", VIEW_COUNT },
 	{ "moves.kept", "kept", VIEW_COUNT },
+	{ "log.level", "log level", VIEW_TEXT },
+	{ "log.lost", "log lines lost", VIEW_COUNT },
 	{ "last_reload.at", "last reload", VIEW_TEXT },
 	{ "last_reload.generation", "  generation", VIEW_COUNT },
 	{ "last_reload.result", "  result", VIEW_TEXT },
@@ -124,6 +127,7 @@ static enum view_step status_next(
 	const struct shm_master *master = shm_master(source->shm);
 	uint64_t active = 0;
 	uint64_t total = 0;
+	uint64_t lost = log_lost();
 	uint32_t workers = 0;
 
 	if (cursor->outer++ > 0)
@@ -134,6 +138,7 @@ static enum view_step status_next(
 		workers += slot->state != SLOT_FREE && slot->state != SLOT_DEAD;
 		active += slot->active;
 		total += slot->accepted;
+		lost += slot->log_lost;
 	}
 	view_text(row_r, PROXYD_VERSION);
 	view_text(row_r, source->stopping ? "stopping" : "serving");
@@ -146,6 +151,8 @@ static enum view_step status_next(
 	view_number(row_r, shm_keeper(source->shm)->moved);
 	view_number(row_r, shm_keeper(source->shm)->lost);
 	view_number(row_r, shm_keeper(source->shm)->kept);
+	view_text(row_r, log_level_name(log_level_now()));
+	view_number(row_r, lost);
 	status_reload(source->last_reload, row_r);
 	return VIEW_ROW;
 }

@@ -19,7 +19,7 @@ struct generations;
 struct reload_last;
 struct shm;
 
-#define VIEW_COLUMNS_MAX 16
+#define VIEW_COLUMNS_MAX 24
 #define VIEW_SCRATCH     256
 
 enum view_kind {

@@ -294,3 +294,163 @@ ends_as()
 	stop_proxyd
 	refute_log 'back/a [0-9]+/'
 }
+
+# ---------------------------------------------------------------- opened again, and the level
+
+ctl()
+{
+	"$BUILD/proxyctl" -s "$BATS_TEST_TMPDIR/control.sock" "$@"
+}
+
+# Every process says something, at debug: the workers of a relay, the checker of a check that changes, the keeper that it
+# gets and loses a worker.
+processes_in()
+{
+	grep -oE ' [a-z0-9-]+\[[0-9]+\]: ' "$1" | sort -u
+}
+
+# writes_to FILE: how many processes of the daemon have it open
+writes_to()
+{
+	local pid n=0 inode
+	inode=$(stat -L -c %d:%i "$1")
+	for pid in "$PROXYD_PID" $(children "$PROXYD_PID"); do
+		for fd in /proc/"$pid"/fd/*; do
+			[ "$(stat -L -c %d:%i "$fd" 2>/dev/null)" != "$inode" ] || { n=$((n + 1)) && break; }
+		done
+	done
+	echo "$n"
+}
+
+@test "log reopen: every process goes on in the new files, no line is lost, none comes to the old ones" {
+	local round
+	origin origin "127.0.0.1:$back" answer here
+	PROXYD_QUIET=1 logged "to: $PWD/own.log, level: debug" "to: $PWD/access.log, format: json"
+	assert_eq "$(writes_to own.log)" 5
+	spawn load "$HELPERS/client" "127.0.0.1:$front" rate 300 3
+	for round in 1 2 3; do
+		wait_until '[ -s access.log ]' 5
+		mv own.log "own.$round"
+		mv access.log "access.$round"
+		run -0 ctl log reopen
+		assert_eq "$output" "log files are opened again"
+		assert_eq "$(writes_to "own.$round") $(writes_to "access.$round")" "0 0"
+		cp "own.$round" "own.$round.then"
+		cp "access.$round" "access.$round.then"
+		assert_eq "$(writes_to own.log)" 5
+	done
+	wait "$SPAWNED_PID"
+	wait_until '[ "$(cat access.log access.[123] | wc -l)" = "$(jq .started load.out)" ]' 5
+	assert_eq "$(cat access.log access.[123] | jq -s 'map(.id) | unique | length')" "$(jq .started load.out)"
+	for round in 1 2 3; do
+		cmp "own.$round" "own.$round.then"
+		cmp "access.$round" "access.$round.then"
+	done
+	assert_eq "$(ctl --json status | jq .log.lost)" 0
+	stop_proxyd
+	# What they say at their end is in the new one.
+	for name in master worker-0 worker-1; do
+		processes_in own.log | grep -q " $name"
+	done
+}
+
+@test "log reopen: also on HUP, with nothing changed and with a bad file, and no worker is replaced" {
+	local before
+	PROXYD_QUIET=1 logged "to: $PWD/own.log" "to: $PWD/access.log"
+	before=$(children "$PROXYD_PID" | tr " " "\n" | sort | tr '\n' ' ')
+	for bad in 0 1; do
+		[ "$bad" = 0 ] || echo "nonsense: 1" >>proxyd.yaml
+		mv own.log own.old
+		mv access.log access.old
+		kill -HUP "$PROXYD_PID"
+		wait_until '[ -e own.log ] && [ "$(writes_to own.log)$(writes_to access.log)$(writes_to own.old)$(writes_to access.old)" = 5300 ]' 5
+		assert_eq "$(children "$PROXYD_PID" | tr " " "\n" | sort | tr '\n' ' ')" "$before"
+	done
+	wait_until 'grep -q nonsense own.log' 3
+	ctl --json status | jq -e '.generation == 1'
+}
+
+@test "log reopen: a path that cannot be opened keeps the old file and says why" {
+	mkdir logs
+	origin origin "127.0.0.1:$back" answer here
+	PROXYD_QUIET=1 logged "to: $PWD/logs/own.log" "to: $PWD/logs/access.log"
+	mv logs moved
+	run -1 ctl log reopen
+	[[ $output == *"global.log: cannot open $PWD/logs/own.log: No such file"*"global.access_log: cannot open"*"old file is still in use"* ]]
+	grep -q 'cannot open' moved/own.log
+	client "127.0.0.1:$front" ask hello
+	wait_until '[ -s moved/access.log ]' 3
+	# One of two: the other is opened all the same.
+	mkdir -p logs/access.log
+	run -1 ctl log reopen
+	[[ $output == *"global.access_log: cannot open"*directory* ]]
+	assert_eq "$(writes_to logs/own.log)" 5
+	assert_eq "$(writes_to moved/own.log)" 0
+}
+
+@test "log reopen: a stopped worker is named, and goes on in the new file" {
+	local pid
+	expect_log 'hung|heartbeat'
+	PROXYD_QUIET=1 logged "to: $PWD/own.log" "to: $PWD/access.log"
+	pid=$(worker_pid 1)
+	kill -STOP "$pid"
+	mv own.log own.old
+	run ctl log reopen
+	kill -CONT "$pid" || true
+	# It may be taken for hung and be replaced before the answer.
+	[ "$status" = 0 ] || [[ $output == *"worker 1 (pid $pid) does not answer"* ]]
+	wait_until '[ "$(writes_to own.log)$(writes_to own.old)" = 50 ]' 5
+	run -0 ctl log reopen
+}
+
+@test "log reopen: without a file there is nothing to open" {
+	logged "to: stderr"
+	run -0 ctl log reopen
+	assert_eq "$output" "no log goes to a file: nothing to open"
+}
+
+@test "log level: acts on all processes at once, survives a restart and a reload, until the file says another" {
+	local pid
+	expect_log 'worker 0|connect'
+	PROXYD_QUIET=1 logged "level: warn" "to: \"off\""
+	refute_log ' debug '
+	assert_eq "$(ctl --json status | jq -r .log.level)" warn
+	run -0 ctl log level debug
+	assert_eq "$output" "log level is debug"
+	assert_eq "$(ctl --json status | jq -r .log.level)" debug
+	client "127.0.0.1:$front" connect
+	wait_until 'grep -qE " debug worker-[01]" proxyd.log' 3
+	pid=$(worker_pid 0)
+	kill -KILL "$pid"
+	wait_until '[ -n "$(worker_pid 0)" ] && [ "$(worker_pid 0)" != "$pid" ]' 5
+	for _ in {1..40}; do client "127.0.0.1:$front" connect; done
+	wait_until 'grep -qE " debug worker-0\[$(worker_pid 0)\]" proxyd.log' 3
+	# Another change of the file does not touch it, its own does.
+	sed -i 's/workers: 2/workers: 3/' proxyd.yaml
+	ctl reload
+	assert_eq "$(ctl --json status | jq -r .log.level)" debug
+	for _ in {1..40}; do client "127.0.0.1:$front" connect; done
+	wait_until 'grep -qE " debug worker-2\[" proxyd.log' 3
+	sed -i 's/level: warn/level: error/' proxyd.yaml
+	ctl reload
+	assert_eq "$(ctl --json status | jq -r .log.level)" error
+	for wrong in loud 9 "" "info warn"; do
+		# shellcheck disable=SC2086 # words
+		run ! ctl log level $wrong
+		[[ $output == *"log level"* ]]
+	done
+}
+
+@test "log: another path by a reload holds for all processes, those that leave too" {
+	origin origin "127.0.0.1:$back" answer here
+	PROXYD_QUIET=1 logged "to: $PWD/own.log" "to: $PWD/access.log"
+	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 1 20
+	sed -i 's/own\.log/new.log/; s/access\.log/new-access.log/' proxyd.yaml
+	ctl reload
+	wait_until '[ "$(writes_to new.log)$(writes_to own.log)$(writes_to access.log)" = 500 ]' 5
+	[ "$(writes_to new-access.log)" -ge 3 ]
+	client "127.0.0.1:$front" ask hello
+	wait_until '[ -s new-access.log ]' 3
+	stop_proxyd
+	grep -q ' worker-' new.log
+}

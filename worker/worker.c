@@ -47,6 +47,7 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	atomic_store_explicit(&worker->slot->heartbeat_ms, clock_now_ms(), memory_order_relaxed);
+	relays_count_lost(worker->relays);
 }
 
 static void on_drain_over(evutil_socket_t fd, short what, void *arg)
@@ -154,6 +155,16 @@ static void worker_keeper(struct worker *worker, struct message *message)
 	worker_send(worker, &answer);
 }
 
+static void worker_log(struct worker *worker, struct message *message)
+{
+	const struct msg_round done = { .round = relays_log(worker->relays, message) };
+	struct message answer = {
+		.type = C2M_LOG, .payload = &done, .payload_bytes = sizeof(done)
+	};
+
+	worker_send(worker, &answer);
+}
+
 static void on_message(struct channel *channel, struct message *message, void *arg)
 {
 	struct worker *worker = arg;
@@ -173,6 +184,9 @@ static void on_message(struct channel *channel, struct message *message, void *a
 	case M2W_SHED:
 		shed = message_payload(message, M2W_SHED, NULL);
 		relays_shed(worker->relays, shed->count);
+		break;
+	case M2C_LOG:
+		worker_log(worker, message);
 		break;
 	case M2W_KEEPER:
 		worker_keeper(worker, message);

@@ -447,6 +447,76 @@ static void test_syslog(void **state)
 	close(fd);
 }
 
+/* ------------------------------------------------------------------ another place */
+
+static void test_file_moved_away(void **state)
+{
+	struct sink *sink;
+	const char *error = "";
+	char moved[112];
+
+	(void)state;
+	unlink(path);
+	sink = must_open(path);
+	snprintf(moved, sizeof(moved), "%s.1", path);
+	put(sink, "one");
+	sink_append(sink, "two", 3);
+	assert_int_equal(rename(path, moved), 0);
+	assert_int_equal(sink_reopen(sink, path, &error), 0);
+	put(sink, "three");
+	read_path();
+	assert_string_equal(text, "three\n");
+	assert_int_equal(rename(moved, path), 0);
+	read_path();
+	assert_string_equal(text, "one\ntwo\n");
+	/* What cannot be opened leaves it as it is. */
+	assert_int_equal(sink_reopen(sink, dir, &error), -1);
+	assert_non_null(strstr(error, dir));
+	assert_int_equal(sink_reopen(sink, "stderr", &error), 0);
+	assert_int_equal(sink_lost(sink), 0);
+	sink_close(sink);
+}
+
+static void test_follows_another(void **state)
+{
+	struct sink *file = must_open(path);
+	struct sink_place place = sink_place(file);
+	struct sink *sink;
+	int fds[2];
+	size_t len;
+
+	(void)state;
+	sink = must_open_pipe(fds);
+	/* What the old place does not take is lost, and is said at the new one. */
+	for (int i = 0; i < 3000; i++)
+		sink_append(sink, "0123456789012345678901234567890123456789", 40);
+	sink_flush(sink);
+	place.fd = dup(place.fd);
+	assert_ptr_equal(sink_follow(sink, &place), sink);
+	assert_true(sink_lost(sink) > 0);
+	put(sink, "here");
+	len = read_path();
+	assert_true(len > 5 && strcmp(text + len - 5, "here\n") == 0);
+	assert_non_null(strstr(text, "lines were lost\n"));
+	/* A place that is none. */
+	place.kind = 4711;
+	place.fd = dup(STDOUT_FILENO);
+	assert_null(sink_follow(sink, &place));
+	put(sink, "there");
+	place = sink_place(file);
+	place.fd = dup(place.fd);
+	sink_close(sink);
+	sink = sink_follow(NULL, &place);
+	assert_non_null(sink);
+	put(sink, "new");
+	len = read_path();
+	assert_true(strcmp(text + len - 15, "here\nthere\nnew\n") == 0);
+	sink_close(sink);
+	sink_close(file);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +531,8 @@ int main(void)
 		cmocka_unit_test(test_stderr_as_a_file_is_appended_to),
 		cmocka_unit_test(test_two_processes_on_a_file),
 		cmocka_unit_test(test_two_processes_on_a_pipe),
+		cmocka_unit_test(test_file_moved_away),
+		cmocka_unit_test(test_follows_another),
 		cmocka_unit_test(test_syslog),
 	};
 

@@ -28,6 +28,20 @@ struct checker {
 	struct lookups *lookups;   /* owned; NULL when no name is to be looked up */
 };
 
+static void checker_log(struct checker *checker, struct message *message)
+{
+	const struct msg_round done = { .round = child_log(message, NULL, NULL) };
+	const struct message answer = {
+		.type = C2M_LOG,
+		.slot = checker->child->slot,
+		.generation = checker->child->generation,
+		.payload = &done,
+		.payload_bytes = sizeof(done),
+	};
+
+	channel_send(checker->channel, &answer);
+}
+
 static void on_channel_message(struct channel *channel, struct message *message, void *arg)
 {
 	struct checker *checker = arg;
@@ -35,6 +49,10 @@ static void on_channel_message(struct channel *channel, struct message *message,
 	(void)channel;
 	if (message->type == M2C_STOP) {
 		event_base_loopbreak(checker->base); /* a check cut short is no loss */
+		return;
+	}
+	if (message->type == M2C_LOG) {
+		checker_log(checker, message);
 		return;
 	}
 	log_warnx("unexpected %s from the master", message_type_name(message->type));

@@ -142,7 +142,7 @@ void access_log_relay(const struct relay *relay, enum close_reason why)
 	char line[ACCESS_LINE_BYTES];
 	int len;
 
-	if (relays->conf->global.access_log.format == LOG_FORMAT_JSON)
+	if (relays->access_format == LOG_FORMAT_JSON)
 		len = access_json(relay, why, line, sizeof(line));
 	else
 		len = access_text(relay, why, line, sizeof(line));

@@ -67,7 +67,9 @@ struct relays {
 	struct keep *keep;
 	struct places *places;
 	struct down_watch *down_watch; /* NULL: no backend wants it */
-	struct sink *access_log;       /* borrowed; NULL when off */
+	struct sink *access_log;       /* NULL when off */
+	enum log_format access_format;
+	uint64_t log_lost; /* of both logs, as it was counted */
 	struct relay *slab;
 	uint32_t slab_size;
 	uint32_t slab_used; /* from there on never touched */

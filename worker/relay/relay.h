@@ -49,6 +49,13 @@ uint32_t relays_active(const struct relays *relays);
  * ended ones back, writes the access log. True: some still have work, do not sleep. */
 MUST_USE bool relays_turn_end(struct relays *relays);
 
+/* Now and then: lines that were lost are counted where all can see it. */
+void relays_count_lost(struct relays *relays);
+
+/* M2C_LOG: the log and the access log; see child_log. */
+struct message;
+uint32_t relays_log(struct relays *relays, struct message *message);
+
 /* The keeper is another process now: its line, taken over; what the old one still said is heard first. Nothing moves
  * until relays_settle: every other worker has the new line too. */
 void relays_keeper(struct relays *relays, int fd);

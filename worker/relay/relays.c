@@ -117,6 +117,7 @@ struct relays *relays_new(struct event_base *base, const struct child *child)
 	relays->slab_size = shm_records(child->shm);
 	relays->slab = relays_map(relays->slab_size * sizeof(struct relay));
 	relays->access_log = child->access_log;
+	relays->access_format = child->conf->global.access_log.format;
 	TAILQ_INIT(&relays->free);
 	TAILQ_INIT(&relays->run);
 	TAILQ_INIT(&relays->ended);
@@ -249,6 +250,29 @@ bool relays_turn_end(struct relays *relays)
 	if (relays->on_room != NULL && relays_have_room(relays))
 		relays->on_room(relays->on_room_arg);
 	return busy || !TAILQ_EMPTY(&relays->run);
+}
+
+void relays_count_lost(struct relays *relays)
+{
+	uint64_t lost = log_lost();
+
+	if (relays->access_log != NULL)
+		lost += sink_lost(relays->access_log);
+	shm_count(&relays->slot->log_lost, lost - relays->log_lost);
+	relays->log_lost = lost;
+}
+
+uint32_t relays_log(struct relays *relays, struct message *message)
+{
+	const bool had = relays->access_log != NULL;
+	uint32_t round;
+
+	relays_count_lost(relays);
+	round = child_log(message, &relays->access_log, &relays->access_format);
+	/* A log that ended takes its count with it. */
+	if (had && relays->access_log == NULL)
+		relays->log_lost = log_lost();
+	return round;
 }
 
 void relays_close_all(struct relays *relays, enum close_reason why)
