@@ -90,7 +90,7 @@ struct shm_master {
 	_Atomic uint64_t reloads[SHM_RELOADS];
 	_Atomic uint64_t
 		lost[SHM_FRONTENDS_MAX]; /* relays that died with their worker, see sums.h */
-	_Atomic uint32_t log_level; /* enum log_level, in force */
+	_Atomic uint32_t log_level;      /* enum log_level, in force */
 	uint32_t log_file_level; /* what the configuration said last: where that changes it wins */
 	uint32_t log_known;      /* 0: nobody said anything yet */
 	uint32_t unused;
