@@ -28,11 +28,13 @@ ALL_CFLAGS  = -std=gnu11 $(WARN) $(HARD) $(SANFLAGS) $(CFLAGS) -MMD -MP $(PKG_CF
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
 LIBS        = $(PKG_LIBS) -lm
 
-PROGRAMS := $(patsubst master/main.c,$(BUILD)/proxyd,$(patsubst master/proxyctl.c,$(BUILD)/proxyctl, \
-	$(wildcard master/main.c master/proxyctl.c)))
+PROGRAMS := $(BUILD)/proxyd $(BUILD)/proxyctl
 LIB_SRC  := $(wildcard common/*.c conf/*.c worker/*.c worker/*/*.c) \
-	$(filter-out master/main.c master/proxyctl.c,$(wildcard master/*.c))
+	$(filter-out master/main.c,$(wildcard master/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+# proxyctl has few of the daemon's objects, and libraries of its own.
+CTL_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/main.c,$(wildcard master/proxyctl/*.c)))
+CTL_LIBS := -lcjson
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 
@@ -115,8 +117,9 @@ ifneq ($(PKGS_FOUND),yes)
 endif
 
 $(BUILD)/proxyd: $(BUILD)/master/main.o $(LIB_OBJ)
-$(BUILD)/proxyctl: $(BUILD)/master/proxyctl.o $(BUILD)/master/rundir.o
-$(BUILD)/proxyctl: LIBS =
+$(BUILD)/proxyctl: $(BUILD)/master/proxyctl/main.o $(CTL_OBJ) $(BUILD)/master/rundir.o \
+	$(BUILD)/common/clock.o $(BUILD)/common/must.o
+$(BUILD)/proxyctl: LIBS = $(CTL_LIBS)
 $(PROGRAMS):
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
