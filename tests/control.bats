@@ -189,7 +189,7 @@ second_proxyd()
 		[ "$words" = stop ] && continue
 		# shellcheck disable=SC2086 # words
 		ctl $words >/dev/null && ctl --json $words | jq -e . >/dev/null
-	done < <(ctl --json help | jq -r '.[].command')
+	done < <(ctl --json help | jq -r 'map(select(.own | not))[].command')
 }
 
 @test "control: the socket speaks lines, without proxyctl" {
