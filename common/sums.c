@@ -103,36 +103,25 @@ void shm_sum_worker(struct shm *shm, uint32_t slot, struct shm_frontend_sum *sum
 		sum_add_frontend(sum_r, &shm_slot(shm, slot)->frontends[place]);
 }
 
-/* let_go before adopted: a relay is adopted first, so none is missed in between. */
-static uint64_t sum_lost(struct shm *shm, uint32_t place)
+/* let_go before adopted: a relay is adopted first, so none is missed in between. One that is being moved was adopted and
+ * not yet let go, so what is found may be too low for a moment. */
+void shm_sum_lost(struct shm *shm, uint32_t place)
 {
-	const uint32_t slots = shm_master(shm)->slots;
+	struct shm_master *master = shm_master(shm);
 	uint64_t gone = 0;
 	uint64_t adopted = 0;
 
-	for (uint32_t i = 0; i < slots; i++) {
+	MUST(place < SHM_FRONTENDS_MAX);
+	for (uint32_t i = 0; i < master->slots; i++) {
 		const struct shm_frontend_counters *counters = &shm_slot(shm, i)->frontends[place];
 
 		gone += sum_load(&counters->died) + sum_load(&counters->let_go);
 	}
 	atomic_thread_fence(memory_order_acquire);
-	for (uint32_t i = 0; i < slots; i++)
+	for (uint32_t i = 0; i < master->slots; i++)
 		adopted += sum_load(&shm_slot(shm, i)->frontends[place].adopted);
-	return gone > adopted ? gone - adopted : 0;
-}
-
-/* A relay that is being moved has been adopted and not yet let go, so what is found may be too low for a moment. */
-void shm_sum_lost(struct shm *shm)
-{
-	struct shm_master *master = shm_master(shm);
-	const uint32_t frontends = shm_placed(shm, SHM_FRONTEND);
-
-	for (uint32_t place = 0; place < frontends; place++) {
-		uint64_t lost = sum_lost(shm, place);
-
-		if (lost > sum_load(&master->lost[place]))
-			atomic_store_explicit(&master->lost[place], lost, memory_order_relaxed);
-	}
+	if (gone > adopted && gone - adopted > sum_load(&master->lost[place]))
+		atomic_store_explicit(&master->lost[place], gone - adopted, memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------ backends, servers */

@@ -50,8 +50,8 @@ void shm_sum_connect(struct shm *shm, uint32_t backend, struct histogram *sum_r)
 void shm_sum_server_connect(struct shm *shm, uint32_t server, struct histogram *sum_r);
 void shm_sum_session(struct shm *shm, uint32_t frontend, struct histogram *sum_r);
 
-/* Master, a relay ended with its worker or was adopted: brings shm_master.lost of every frontend up to date. */
-void shm_sum_lost(struct shm *shm);
+/* Master: brings shm_master.lost of a frontend up to date, after a worker was reaped and from time to time. */
+void shm_sum_lost(struct shm *shm, uint32_t place);
 
 /* "resource", "no_server", "refused": the keys of *_by. */
 const char *refusal_key(enum refusal why);

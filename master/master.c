@@ -22,6 +22,7 @@
 #include "master/program.h"
 #include "master/rebalance.h"
 #include "master/reload.h"
+#include "master/sampler.h"
 #include "master/signals.h"
 #include "master/upgrade.h"
 #include "master/views.h"
@@ -153,6 +154,7 @@ void master_started(struct master *master)
 	if (master->ask->on_serving != NULL)
 		master->ask->on_serving(master->ask->arg);
 	program_serves();
+	sampler_start(master->sampler);
 	master->serving = true;
 	if (master->hung_up) {
 		master->hung_up = false;
@@ -323,6 +325,7 @@ static void master_serve(struct master *master)
 		logs_serve(master->logs, master->config);
 	master_make_reload(master);
 	master_make_upgrade(master);
+	master->sampler = sampler_new(master->base, master->shm);
 	master_serve_control(master);
 	privileges_reduce(master->config->conf);
 	if (master->follows)
@@ -342,6 +345,7 @@ static void master_clean(struct master *master)
 {
 	/* The clients first: an answer may look at all the rest. */
 	control_close(master->control);
+	sampler_free(master->sampler);
 	upgrade_free(master->upgrade);
 	succeed_free(master->succeed);
 	reload_free(master->reload);

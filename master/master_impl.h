@@ -41,6 +41,7 @@ struct master {
 	struct logs *logs;             /* owned */
 	struct rebalance *rebalance;   /* owned */
 	struct upgrade *upgrade;       /* owned */
+	struct sampler *sampler;       /* owned */
 	struct succeed *succeed;       /* owned; NULL: done, or nothing to take over */
 	bool serving;                  /* it has begun to */
 	bool hung_up;                  /* SIGHUP came before that, or during an upgrade */
