@@ -151,6 +151,7 @@ static void session_tell(struct keeper_takeover *takeover)
 			session_tell_child(takeover);
 		} else {
 			session_send(takeover, K2M_END, NULL, 0);
+			log_debug("pid %d was told all", (int)takeover->pid);
 			takeover->state = SESSION_TOLD;
 			event_del(takeover->timer);
 			return;

@@ -36,8 +36,14 @@ bool keeping_is_there(const struct supervisor *supervisor)
 	return process_alive(supervisor->keeper);
 }
 
+static bool keeping_is_change(enum message_type type)
+{
+	return type == M2K_CHILD || type == M2K_GONE || type == M2K_LISTENER || type == M2K_DROP;
+}
+
 void keeping_send(struct supervisor *supervisor, struct message *message)
 {
+	supervisor->keeping.changes += keeping_is_change(message->type);
 	message->slot = supervisor->keeper->slot;
 	message->generation = supervisor->keeper->generation;
 	if (keeping_is_there(supervisor) && !successor_holds(supervisor, message))

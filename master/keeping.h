@@ -30,6 +30,7 @@ struct keeping {
 	uint32_t told;                 /* the highest listener that the keeper knows */
 	bool settling;                 /* a new keeper: not all workers speak to it yet */
 	uint32_t turn;                 /* with whom the next route begins */
+	uint64_t changes;              /* of children and listeners, as it was told of them */
 	bool awaited;                  /* the keeper is another master's until K2M_YOURS */
 };
 

@@ -58,7 +58,7 @@ static void master_begin_stop(struct master *master)
 static void master_asked_to_stop(struct master *master, int number)
 {
 	if (master->succeed != NULL) {
-		succeed_fail(master->succeed, "a signal");
+		succeed_stop(master->succeed, number);
 		return;
 	}
 	if (master->stops++ == 0) {
@@ -201,6 +201,13 @@ static void on_supervisor_taken(pid_t pid, void *arg)
 	upgrade_taken(master->upgrade, pid);
 }
 
+static void on_supervisor_keeper_died(void *arg)
+{
+	struct master *master = arg;
+
+	upgrade_keeper_died(master->upgrade);
+}
+
 static void on_supervisor_returned(void *arg)
 {
 	struct master *master = arg;
@@ -247,6 +254,7 @@ static void master_make_children(struct master *master)
 		.on_unprepared = on_supervisor_unprepared,
 		.on_gone = on_supervisor_gone,
 		.on_taken = on_supervisor_taken,
+		.on_keeper_died = on_supervisor_keeper_died,
 		.on_returned = on_supervisor_returned,
 		.on_done = on_supervisor_done,
 		.arg = master,

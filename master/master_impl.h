@@ -72,6 +72,7 @@ MUST_USE int succeed_find(struct master *master); /* past and follows; -1: it li
 void succeed_begin(struct master *master);
 void succeed_prepared(struct succeed *succeed);
 void succeed_fail(struct succeed *succeed, const char *why);
-void succeed_free(struct succeed *succeed); /* NULL is fine */
+void succeed_stop(struct succeed *succeed, int number); /* fails, or stops as soon as it serves */
+void succeed_free(struct succeed *succeed);             /* NULL is fine */
 
 #endif

@@ -149,8 +149,7 @@ static void orphan_count(struct supervisor *supervisor, uint32_t slot)
 	supervisor->begun[slot] = -(uint64_t)shm_slot(supervisor->env->shm, slot)->carried;
 }
 
-void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
-	uint32_t listeners)
+static void orphans_begin(struct supervisor *supervisor)
 {
 	struct process *worker = NULL;
 
@@ -172,6 +171,12 @@ void supervisor_take(struct supervisor *supervisor, const struct message *keeper
 	}
 	if (supervisor->checker.state == PROCESS_ORPHAN)
 		orphan_begin(&supervisor->checker);
+}
+
+void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
+	uint32_t listeners)
+{
+	orphans_begin(supervisor);
 	if (supervisor->keeper->state != PROCESS_ORPHAN) {
 		close(line_fd);
 		return;
@@ -181,6 +186,29 @@ void supervisor_take(struct supervisor *supervisor, const struct message *keeper
 	supervisor->keeper->found_fd = line_fd;
 	orphan_begin(supervisor->keeper);
 	keeping_take(supervisor, listeners);
+}
+
+void supervisor_take_alone(struct supervisor *supervisor)
+{
+	struct process *keeper = supervisor->keeper;
+	struct process *worker = NULL;
+
+	orphans_begin(supervisor);
+	if (keeper->state != PROCESS_ORPHAN)
+		return;
+	process_kill(keeper);
+	orphans_close(&keeper->pidfd);
+	supervisor->keeping.awaited = false;
+	/* Nobody has read those lines, and nobody will: our workers see their end when they have another. */
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
+		orphans_close(&worker->line_fd);
+	process_spawn(keeper);
+}
+
+void supervisor_end_keeper(struct supervisor *supervisor)
+{
+	if (supervisor->keeper->state == PROCESS_ORPHAN)
+		process_kill(supervisor->keeper);
 }
 
 static bool orphans_has_slot(struct supervisor *supervisor, uint32_t slot)
@@ -288,6 +316,11 @@ bool supervisor_is_quiet(const struct supervisor *supervisor)
 bool supervisor_is_settled(const struct supervisor *supervisor)
 {
 	return !successor_is_pending(supervisor) && supervisor_is_quiet(supervisor);
+}
+
+uint64_t supervisor_changes(const struct supervisor *supervisor)
+{
+	return supervisor->keeping.changes;
 }
 
 void supervisor_expect(struct supervisor *supervisor, pid_t pid)

@@ -336,10 +336,12 @@ static void process_died(struct process *process, const siginfo_t *info)
 			process_delay_ms(process));
 	process_bury(process, &end);
 	process_release(process);
-	if (process == supervisor->keeper)
+	if (process == supervisor->keeper) {
 		keeping_end(supervisor);
-	else if (process == supervisor->spare)
+		supervisor->handlers.on_keeper_died(supervisor->handlers.arg);
+	} else if (process == supervisor->spare) {
 		successor_ended(supervisor);
+	}
 	if (again && process_delay_ms(process) == 0)
 		process_spawn(process);
 	else if (again)
@@ -353,9 +355,11 @@ static void on_process_death(evutil_socket_t fd, short what, void *arg)
 	siginfo_t info = { 0 };
 
 	(void)what;
-	/* It may be that its successor has all and that we have not read it yet. */
-	if (process == process->supervisor->keeper)
+	/* It may be that another master, or its successor, has all and that we have not read it yet. */
+	if (process == process->supervisor->keeper) {
+		channel_drain(process->channel);
 		successor_look(process->supervisor);
+	}
 	if (process->found) {
 		/* Whoever is its parent now waits for it. */
 	} else if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0) {

@@ -10,13 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "master/privileges.h"
 
-/* An fd: what stderr was. */
+/* "FD:PID": what stderr was, and the master that started us. */
 #define PROGRAM_VARIABLE "PROXYD_UPGRADE"
 
 static struct {
@@ -25,6 +26,7 @@ static struct {
 	char directory[PATH_MAX]; /* "": it could not be found out */
 	char binary[PATH_MAX];
 	bool is_next;
+	pid_t parent;
 	int stderr_fd; /* owned; -1 */
 	int report_fd; /* owned; -1 */
 } program = { .stderr_fd = -1, .report_fd = -1 };
@@ -91,13 +93,17 @@ static void program_keep_arguments(int argc, char *argv[])
 static void program_find_parent(void)
 {
 	const char *text = getenv(PROGRAM_VARIABLE);
+	char *rest;
+	pid_t parent;
 	int fd;
 
 	if (text == NULL)
 		return;
-	fd = (int)strtol(text, NULL, 10);
-	if (fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
+	fd = (int)strtol(text, &rest, 10);
+	parent = *rest == ':' ? (pid_t)strtol(rest + 1, NULL, 10) : 0;
+	if (fd > STDERR_FILENO && parent > 1 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
 		program.is_next = true;
+		program.parent = parent;
 		program.stderr_fd = fd;
 	}
 	unsetenv(PROGRAM_VARIABLE);
@@ -115,6 +121,18 @@ void program_init(int argc, char *argv[])
 bool program_is_next(void)
 {
 	return program.is_next;
+}
+
+int program_open_parent(void)
+{
+	int pidfd = program.is_next ? pidfd_open(program.parent, 0) : -1;
+
+	/* Its number may be another process's by now. */
+	if (pidfd >= 0 && getppid() != program.parent) {
+		close(pidfd);
+		pidfd = -1;
+	}
+	return pidfd;
 }
 
 const char *program_binary(void)
@@ -160,19 +178,19 @@ static void program_reset_signals(void)
 }
 
 /* systemd asks the process of this number for signs of life. */
-static void program_set_variables(int stderr_fd)
+static void program_set_variables(int stderr_fd, pid_t master)
 {
 	const char *watched = getenv("WATCHDOG_PID");
-	char text[24];
+	char text[32];
 
-	snprintf(text, sizeof(text), "%d", stderr_fd);
+	snprintf(text, sizeof(text), "%d:%d", stderr_fd, (int)master);
 	setenv(PROGRAM_VARIABLE, text, 1);
 	snprintf(text, sizeof(text), "%d", (int)getpid());
 	if (watched != NULL)
 		setenv("WATCHDOG_PID", text, 1);
 }
 
-void program_exec(const char *binary, int go_fd, int report_fd)
+void program_exec(const char *binary, pid_t master, int go_fd, int report_fd)
 {
 	static char *no_arguments[2];
 	char **argv = program.argv != NULL ? program.argv : no_arguments;
@@ -186,7 +204,7 @@ void program_exec(const char *binary, int go_fd, int report_fd)
 		_exit(EXIT_FAILURE);
 	if (program.directory[0] != '\0' && chdir(program.directory) < 0)
 		dprintf(STDERR_FILENO, "cannot go to %s: %s\n", program.directory, strerror(errno));
-	program_set_variables(stderr_fd);
+	program_set_variables(stderr_fd, master);
 	close_range((unsigned)stderr_fd + 1, ~0U, 0);
 	close_range(STDERR_FILENO + 1, (unsigned)stderr_fd - 1, 0);
 	privileges_pass_on();

@@ -51,6 +51,8 @@ struct supervisor_handlers {
 	void (*on_gone)(struct generation *generation, void *arg);
 	/* Another master took over: it is time to go, and nothing is ours any more. */
 	void (*on_taken)(pid_t pid, void *arg);
+	/* The keeper is dead, all that it said was heard, and no other one is there yet. */
+	void (*on_keeper_died)(void *arg);
 	/* A worker of the serving generation came back after a death. */
 	void (*on_returned)(void *arg);
 	/* All children are gone after supervisor_stop, or because none could be started (failed). */
@@ -76,6 +78,12 @@ struct generation *supervisor_start_after(struct supervisor *supervisor, struct 
 void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
 	uint32_t listeners);
 
+/* The same where the keeper is dead, and nobody else the master: another keeper is started, and told of all. */
+void supervisor_take_alone(struct supervisor *supervisor);
+
+/* Kills the one that was found, before that. */
+void supervisor_end_keeper(struct supervisor *supervisor);
+
 /* Our first generation serves, what was another's leaves. */
 void supervisor_begin(
 	struct supervisor *supervisor, struct generation *generation, uint32_t drain_ms);
@@ -85,6 +93,9 @@ void supervisor_leave(struct supervisor *supervisor);
 
 /* Nothing is on its way that a next master could not know: the keeper is there and has heard of all. */
 bool supervisor_is_settled(const struct supervisor *supervisor);
+
+/* How often the keeper was told of children and listeners: when it is the same, so is what a next master knows. */
+uint64_t supervisor_changes(const struct supervisor *supervisor);
 
 /* For a next master: this process, and no other, may take over from us. 0: nobody. */
 void supervisor_expect(struct supervisor *supervisor, pid_t pid);

@@ -37,6 +37,8 @@ struct upgrade {
 	struct reload_waiter *waiter; /* borrowed; NULL */
 	uint64_t until_ms;
 	unsigned tries;
+	uint64_t changes;    /* supervisor_changes when the other one was started */
+	bool again;          /* it was ended, and not by its fault */
 	struct event *timer; /* owned */
 	struct event *sweep; /* owned timer: of the slots that it leaves */
 
@@ -186,7 +188,7 @@ static void on_upgrade_death(evutil_socket_t fd, short what, void *arg)
 	upgrade_timer(upgrade->sweep, UPGRADE_SWEEP_MS);
 	if (upgrade->step != UPGRADE_STARTING)
 		return; /* it was said already */
-	if (info.si_code == CLD_EXITED && info.si_status == EXIT_CODE_AGAIN &&
+	if ((upgrade->again || (info.si_code == CLD_EXITED && info.si_status == EXIT_CODE_AGAIN)) &&
 		upgrade->tries < UPGRADE_TRIES && clock_now_ms() < upgrade->until_ms) {
 		log_info("upgrade: %s; once more", why);
 		upgrade->step = UPGRADE_WAITING;
@@ -201,13 +203,14 @@ static void on_upgrade_death(evutil_socket_t fd, short what, void *arg)
 /* Its ends of the pipes are closed here; ours in the child by itself. Returns its pid, or -1. */
 static pid_t upgrade_fork(struct upgrade *upgrade, int go[2], int report[2])
 {
+	const pid_t ours = getpid();
 	pid_t pid;
 
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
 		close(go[1]);
-		program_exec(upgrade->binary, go[0], report[1]);
+		program_exec(upgrade->binary, ours, go[0], report[1]);
 	}
 	close(go[0]);
 	close(report[1]);
@@ -259,6 +262,7 @@ static int upgrade_start(struct upgrade *upgrade)
 	}
 	fcntl(upgrade->report_fd, F_SETFL, O_NONBLOCK);
 	upgrade_watch(upgrade);
+	upgrade->changes = supervisor_changes(upgrade->env.supervisor);
 	/* The keeper has to know before the other one can ask. */
 	supervisor_expect(upgrade->env.supervisor, upgrade->pid);
 	if (write(go[1], "", 1) < 0)
@@ -272,6 +276,7 @@ static void upgrade_begin(struct upgrade *upgrade)
 	const char *binary = upgrade->binary != NULL ? upgrade->binary : program_binary();
 
 	upgrade->tries++;
+	upgrade->again = false;
 	if (upgrade_start(upgrade) < 0) {
 		upgrade_refuse(upgrade, strerror(errno));
 		return;
@@ -365,12 +370,32 @@ static bool upgrade_lives(const struct upgrade *upgrade)
 		info.si_pid == 0;
 }
 
+/* Once more, as soon as it is gone. */
+static void upgrade_end_other(struct upgrade *upgrade, const char *why)
+{
+	log_warnx("upgrade: pid %d is ended: %s", (int)upgrade->pid, why);
+	upgrade->again = true;
+	supervisor_expect(upgrade->env.supervisor, 0);
+	pidfd_send_signal(upgrade->pidfd, SIGKILL, NULL, 0);
+}
+
+void upgrade_keeper_died(struct upgrade *upgrade)
+{
+	if (upgrade->step == UPGRADE_STARTING)
+		upgrade_end_other(upgrade, "the keeper died meanwhile");
+}
+
 void upgrade_taken(struct upgrade *upgrade, pid_t pid)
 {
 	char text[64];
 
 	if (upgrade->step != UPGRADE_STARTING || pid != upgrade->pid || !upgrade_lives(upgrade)) {
 		log_errorx("pid %d would take over, and nobody asked it to", (int)pid);
+		return;
+	}
+	/* The keeper has not read it yet, or it would have refused: the other one does not know of it. */
+	if (upgrade->changes != supervisor_changes(upgrade->env.supervisor)) {
+		upgrade_end_other(upgrade, "listeners or children have changed meanwhile");
 		return;
 	}
 	snprintf(text, sizeof(text), "the master is pid %d now", (int)pid);

@@ -49,6 +49,9 @@ bool upgrade_is_busy(const struct upgrade *upgrade);
 /* The daemon stops: the other one is ended. */
 void upgrade_stop(struct upgrade *upgrade);
 
+/* It took what the other one was to have with it: that one is ended before there is another keeper, and then tries again. */
+void upgrade_keeper_died(struct upgrade *upgrade);
+
 /* K2M_TAKEN. */
 void upgrade_taken(struct upgrade *upgrade, pid_t pid);
 

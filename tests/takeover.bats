@@ -360,3 +360,124 @@ stop_background()
 	all_is_one 2
 	end_proxyd
 }
+
+# ---------------------------------------------------------------- the keeper dies on the way
+
+# in_the_log WORDS: how often it was said.
+in_the_log()
+{
+	grep -c "$1" proxyd.log || :
+}
+
+# An upgrade has begun; its binary waits for the file "go".
+upgrade_begins()
+{
+	printf '#!/bin/sh\nwhile [ ! -e go ]; do sleep 0.02; done\nexec "%s" "$@"\n' "$PROXYD" >waits
+	chmod +x waits
+	rm -f go
+	ctl upgrade "$PWD/waits" >upgrade.out 2>&1 3>&- &
+	wait_until "grep -q 'waits was started' proxyd.log" 5
+}
+
+# The keeper has said K2M_TAKEN to a master that is stopped, and not K2M_YOURS.
+taken_is_said()
+{
+	expect_deaths
+	expect_log 'the keeper is gone|unexpected|did not leave'
+	GLOBAL="log: {level: debug}" generations_start 2
+	streams_start --idle 100 --chat 100 --stuck 6 --half-client 10 --half-server 10
+	newcomers_start $((200 / SLOW))
+	old_enough
+	OLD=$PROXYD_PID
+	KEEPER=$(keeper_pid)
+	upgrade_begins
+	kill -STOP "$OLD"
+	touch go
+	# What the next one says after that takes the keeper less than the two seconds that the old one has.
+	wait_until '[ "$(in_the_log "ready to take over")" -ge 1 ]' 5
+	read -rt 0.1 <> <(:) || :
+}
+
+keeper_dies_after_taken()
+{
+	taken_is_said
+	kill -KILL "$KEEPER"
+}
+
+# one_is_left [but WORD...]: which newcomers may fail.
+one_is_left()
+{
+	wait_until "! alive $OLD && follow_master && is_another keeper $KEEPER" 15
+	all_is_one 2
+	newcomers_stop "$@"
+	wait_until keeper_is_filled 5
+	kill -KILL "$(a_pid_of worker)"
+	wait_until 'one_generation 2' 5
+	counts_agree 226
+	streams_finish
+	nothing_left
+	end_proxyd
+}
+
+@test "takeover: the keeper dies when it has told the old master: that one leaves, the next one goes on alone" {
+	keeper_dies_after_taken
+	kill -CONT "$OLD"
+	one_is_left
+}
+
+@test "takeover: the keeper dies when it has told the old master, which dies too" {
+	keeper_dies_after_taken
+	kill -KILL "$OLD"
+	one_is_left
+}
+
+@test "takeover: a worker dies when the keeper has told the old master: nobody is forgotten" {
+	taken_is_said
+	expect_log 'is ended|once more'
+	kill -KILL "$(pids_of worker | head -n 1)"
+	kill -CONT "$OLD"
+	one_is_left but reset short
+}
+
+@test "takeover: the keeper dies before it told the old master: that one goes on, and tries again" {
+	expect_deaths
+	expect_log 'take over|is ended|once more'
+	GLOBAL="log: {level: debug}" generations_start 2
+	streams_start --idle 100 --chat 100 --stuck 6 --half-client 10 --half-server 10
+	newcomers_start $((200 / SLOW))
+	old_enough
+	OLD=$PROXYD_PID
+	KEEPER=$(keeper_pid)
+	upgrade_begins
+	touch go
+	while [ "$(in_the_log 'was told all')" -eq 0 ]; do :; done
+	# The next one asks, and is not heard: it does not know that.
+	kill -STOP "$KEEPER"
+	wait_until '[ "$(in_the_log "ready to take over")" -ge 1 ]' 5
+	kill -KILL "$KEEPER"
+	one_is_left
+}
+
+@test "takeover: the keeper dies while the next one after a dead master prepares itself" {
+	local i told
+
+	expect_deaths
+	expect_log 'the keeper is gone|take over'
+	for i in 1 2 3; do
+		GLOBAL="log: {level: debug}" generations_start 4
+		streams_start --idle 100 --chat 100
+		old_enough
+		KEEPER=$(keeper_pid)
+		without_master
+		told=$(in_the_log 'was told all')
+		spawn_proxyd <proxyd.yaml
+		while [ "$(in_the_log 'was told all')" -eq "$told" ]; do :; done
+		kill -KILL "$KEEPER"
+		wait_until 'ctl status >/dev/null 2>&1' 10
+		wait_until 'one_generation 4 && keeper_is_filled' 10
+		counts_agree 200
+		streams_finish
+		nothing_left
+		end_proxyd
+	done
+}

@@ -71,6 +71,7 @@ inline kill_keeper()
 #if NEXTS
 	;
 	expects = 0;
+	stale = 0;
 	takes = 0
 #endif
 }
@@ -116,6 +117,13 @@ byte deaths = DEATHS;
 byte at_once = AT_ONCE;
 #define may_kill(whom) ((KILL & whom) && deaths > 0 && at_once > 0)
 
+/* LATE_KEEPER: it dies while a next master after a dead one prepares itself, or later. */
+#ifdef LATE_KEEPER
+#define may_kill_keeper (next_alive && next_phase >= PREPARES && !master_alive)
+#else
+#define may_kill_keeper 1
+#endif
+
 proctype fate_at(byte who)
 {
 end:
@@ -132,7 +140,7 @@ proctype fate()
 {
 end:
 	do
-	:: atomic { may_kill(2) && keeper_alive ->
+	:: atomic { may_kill(2) && keeper_alive && may_kill_keeper ->
 		kill_keeper();
 		deaths--;
 		at_once--

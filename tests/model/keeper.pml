@@ -14,9 +14,15 @@ byte dead[SLOTS];
 byte route[SLOTS];
 byte drains = NOBODY; /* whose line is being read to its end */
 
+#if NEXTS
+#define list_is_stale stale = 1
+#else
+#define list_is_stale skip
+#endif
 byte keeper_line;     /* of m2k, k2m: the master's */
 #if NEXTS
 bit expects;
+bit stale;            /* children have changed since LIST */
 byte takes;           /* the line of the next master whose TAKE was read; the master was told */
 #endif
 
@@ -113,8 +119,11 @@ inline keeper_gives(who, cell)
 inline keeper_reads_master(a, b)
 {
 	if
-	:: m2k[keeper_line]?CHILD, a, _ -> known[a] = 1
+	:: m2k[keeper_line]?CHILD, a, _ ->
+		list_is_stale;
+		known[a] = 1
 	:: m2k[keeper_line]?GONE, a, _ ->
+		list_is_stale;
 		known[a] = 0;
 		dead[a] = LIVES;
 		route[a] = 0
@@ -175,11 +184,13 @@ inline keeper_reads_next(x)
 		if
 		:: !next_alive || x != next_line || (master_alive && !expects) -> skip
 		:: else ->
+			stale = 0;
 			SEND2(k2m[x], LIST, known[0] + 2 * known[1] + 4 * known[2] + 8 * known[3] + 16 * known_4)
 		fi
 	:: m2k[x]?TAKE, _, _ ->
 		if
 		:: !next_alive || x != next_line -> skip /* its end stands behind it on the line */
+		:: next_alive && x == next_line && stale -> SEND2(k2m[x], NO, 0)
 		:: else ->
 			takes = x;
 			expects = 0;
@@ -248,6 +259,8 @@ end:
 #if NEXTS > 1
 	KEEPER_NEXT(2)
 #endif
+	/* the next one's line has ended: the master stays */
+	:: atomic { keeper_alive && takes != 0 && master_alive && (!next_alive || next_line != takes) -> takes = 0 }
 	/* the master's line has ended and is read: the next one's is the master's now */
 	:: atomic { keeper_alive && drains == NOBODY && takes != 0 && !master_alive && empty(m2k[keeper_line]) ->
 		keeper_line = takes;

@@ -42,6 +42,8 @@ bit listeners_changed;      /* somebody came, went or gave one back: look who is
 #endif
 
 #if NEXTS
+bit children_changed; /* since EXPECT */
+
 /* What was for the master is lost, but for what the workers sent: the keeper has that end as well. */
 inline master_ends()
 {
@@ -76,6 +78,9 @@ inline next_ends()
 
 inline tell_keeper(kind, arg, arg2)
 {
+#if NEXTS
+	children_changed = children_changed || kind == CHILD || kind == GONE;
+#endif
 	if
 	:: keeper_alive -> SEND3(m2k[line], kind, arg, arg2)
 	:: else
@@ -170,12 +175,6 @@ inline spawn(sort, how_many)
 #else
 #define is_frozen 0
 #endif
-#ifdef BREAK_SPAWN_IN_UPGRADE
-#define may_spawn 1
-#else
-#define may_spawn (!is_frozen)
-#endif
-
 inline master_reads(who, l)
 {
 	if
@@ -334,7 +333,20 @@ inline master_reads_keeper(who)
 		:: else
 		fi
 #if NEXTS
-	:: k2m[line]?LEFT, _ -> master_ends()
+	:: k2m[line]?LEFT, _ ->
+		/* a child that the keeper was not told of when the next one asked: that one does not know it */
+		if
+#ifndef BREAK_LEFT_STALE
+		:: children_changed ->
+			if
+			:: next_alive -> next_ends()
+			:: else
+			fi
+		:: else -> master_ends()
+#else
+		:: 1 -> master_ends()
+#endif
+		fi
 #endif
 	fi;
 	who = 0
@@ -473,7 +485,7 @@ proctype master()
 end:
 	do
 	/* a successor for one that died */
-	:: atomic { master_turn && keeper_alive && may_spawn && free_slots > 0 &&
+	:: atomic { master_turn && keeper_alive && free_slots > 0 &&
 			count(CURRENT, STARTING, SERVING) < WORKERS ->
 		spawn(CURRENT, 1)
 		}

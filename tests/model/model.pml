@@ -47,7 +47,7 @@ mtype = {
 	/* worker to keeper */ DEPOSIT, FORGET, LET_GO, ADOPTED, NO_ROOM,
 	/* keeper to worker */ ADOPT, TAKEN, BACK,
 	/* master to keeper */ CHILD, GONE, ROUTE, GIVE, EXPECT, HELLO, TAKE,
-	/* keeper to master */ GIVEN, LIST, LEFT, YOURS
+	/* keeper to master */ GIVEN, LIST, LEFT, YOURS, NO
 };
 
 /* The lines. What a process sends and how far apart: each is a queue, between two of them there is no order. */

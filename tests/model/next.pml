@@ -76,6 +76,7 @@ end:
 			!frozen && nexts_left > 0 ->
 		upgrades_left--;
 		frozen = 1;
+		children_changed = 0;
 		tell_keeper(EXPECT, 0, 0);
 		next_starts()
 		}
@@ -95,17 +96,25 @@ end:
 		SEND3(m2k[next_line], TAKE, 0, 0)
 		}
 	:: atomic { next_alive && next_phase == TOOK && nempty(k2m[next_line]) ->
-		k2m[next_line]?YOURS, _;
-		takes_over();
-		listeners_due()
+		if
+		:: k2m[next_line]?YOURS, _ ->
+			takes_over();
+			listeners_due()
+		:: k2m[next_line]?NO, _ -> next_ends()
+		fi
 		}
-	/* The keeper is dead. Before TAKE, or as long as the other master lives, that one is the master. */
+	/* The keeper is dead. As long as the other master lives, that one is the master; else nobody else can be, and what
+	 * the keeper told is still so. */
 #ifdef BREAK_NEXT_GIVES_UP
 	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) -> next_ends() }
 #else
-	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) && next_phase < TOOK -> next_ends() }
+	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) && next_phase < PREPARES -> next_ends() }
+	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) && next_phase == PREPARES && master_alive ->
+		next_ends()
+		}
 #endif
-	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) && next_phase == TOOK && !master_alive ->
+	:: atomic { next_alive && !keeper_alive && empty(k2m[next_line]) && !master_alive &&
+			(next_phase == TOOK || (next_phase == PREPARES && count(NEXTS_OWN, SERVING, SERVING) == WORKERS)) ->
 		takes_over();
 		listeners_due()
 		}
