@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "conf/diff.h"
 #include "conf/load.h"
+#include "master/closing.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/logs.h"
@@ -70,6 +71,26 @@ static const char *on_act_confirm(void *arg)
 	return reload_confirm(master->reload) ? NULL : "nothing waits to be confirmed";
 }
 
+static const char *on_act_close_session(uint64_t id, struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	if (why == NULL)
+		closing_relay(master->closing, id, waiter);
+	return why;
+}
+
+static const char *on_act_close_sessions(uint32_t place, struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	if (why == NULL)
+		closing_server(master->closing, place, waiter);
+	return why;
+}
+
 static const char *on_act_log_reopen(struct reload_waiter *waiter, void *arg)
 {
 	struct master *master = arg;
@@ -95,6 +116,7 @@ static void on_act_forget(struct reload_waiter *waiter, void *arg)
 	struct master *master = arg;
 
 	logs_forget(master->logs, waiter);
+	closing_forget(master->closing, waiter);
 
 	reload_forget(master->reload, waiter);
 	upgrade_forget(master->upgrade, waiter);
@@ -220,6 +242,8 @@ struct control_actions master_actions(struct master *master)
 		.rollback = on_act_rollback,
 		.confirm = on_act_confirm,
 		.forget = on_act_forget,
+		.close_session = on_act_close_session,
+		.close_sessions = on_act_close_sessions,
 		.log_reopen = on_act_log_reopen,
 		.log_level = on_act_log_level,
 		.upgrade = on_act_upgrade,

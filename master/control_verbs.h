@@ -31,6 +31,9 @@ struct control_actions {
 	/* Another binary takes over; NULL: the one that is at our path now. Answered later, too. */
 	const char *(*upgrade)(const char *binary, struct reload_waiter *waiter, void *arg);
 	const char *(*confirm)(void *arg);
+	/* Relays, answered later: the one called id; those of the server at that place. */
+	const char *(*close_session)(uint64_t id, struct reload_waiter *waiter, void *arg);
+	const char *(*close_sessions)(uint32_t place, struct reload_waiter *waiter, void *arg);
 	/* All processes; answered later. */
 	const char *(*log_reopen)(struct reload_waiter *waiter, void *arg);
 	const char *(*log_level)(enum log_level level, struct reload_waiter *waiter, void *arg);

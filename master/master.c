@@ -10,6 +10,7 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "master/bindings.h"
+#include "master/closing.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/daemonize.h"
@@ -31,6 +32,7 @@ void master_stop(struct master *master, uint32_t drain_ms)
 {
 	control_stopping(master->control);
 	logs_stop(master->logs);
+	closing_stop(master->closing);
 	reload_stop(master->reload);
 	upgrade_stop(master->upgrade);
 	rebalance_bound(master->rebalance, 0);
@@ -329,6 +331,7 @@ static void master_serve(struct master *master)
 		place_commit(master->config->conf, master->shm, master->generation);
 	master_make_children(master);
 	master->logs = logs_new(master->base, master->shm, master->supervisor);
+	master->closing = closing_new(master->base, master->shm, master->supervisor);
 	if (!master->follows)
 		logs_serve(master->logs, master->config);
 	master_make_reload(master);
@@ -358,6 +361,7 @@ static void master_clean(struct master *master)
 	succeed_free(master->succeed);
 	reload_free(master->reload);
 	logs_free(master->logs);
+	closing_free(master->closing);
 	rebalance_free(master->rebalance);
 	supervisor_free(master->supervisor);
 	handover_free(master->handover);

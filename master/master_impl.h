@@ -39,6 +39,7 @@ struct master {
 	struct supervisor *supervisor; /* owned */
 	struct reload *reload;         /* owned */
 	struct logs *logs;             /* owned */
+	struct closing *closing;       /* owned */
 	struct rebalance *rebalance;   /* owned */
 	struct upgrade *upgrade;       /* owned */
 	struct sampler *sampler;       /* owned */

@@ -81,6 +81,7 @@ struct supervisor {
 	struct process *
 		spare; /* the other: the one that comes, while it is filled, or the one that went */
 	struct keeping keeping;
+	struct closing *closing;     /* borrowed; NULL until it is there */
 	struct successor *successor; /* owned */
 };
 

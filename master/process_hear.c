@@ -6,6 +6,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "master/closing.h"
 #include "master/handover.h"
 #include "master/process.h"
 
@@ -46,6 +47,10 @@ static void worker_message(struct process *process, struct message *message)
 		return;
 	case W2M_KEEPER:
 		keeping_answered(process);
+		return;
+	case W2M_CLOSED:
+		closing_heard(process->supervisor->closing, process->slot,
+			message_payload(message, W2M_CLOSED, NULL));
 		return;
 	default:
 		process_broken(process, "a message that no worker sends");

@@ -16,11 +16,13 @@
 #include "master/spawn.h"
 
 struct bindings;
+struct closing;
 struct config;
 struct event_base;
 struct handover;
 struct handover_worker;
 struct message;
+struct msg_close;
 struct supervisor;
 struct takeover;
 
@@ -143,6 +145,17 @@ void supervisor_shed(struct supervisor *supervisor, const struct route_move *mov
 /* Workers of a generation, as handover wants them; returns how many. */
 uint32_t supervisor_handover_workers(
 	const struct generation *generation, struct handover_worker *workers_r);
+
+/* Who hears of W2M_CLOSED; borrowed. */
+void supervisor_set_closing(struct supervisor *supervisor, struct closing *closing);
+
+/* The living worker of a slot closes those; who it is; 0: there is none. */
+pid_t supervisor_close(struct supervisor *supervisor, uint32_t slot, const struct msg_close *what);
+pid_t supervisor_worker_pid(struct supervisor *supervisor, uint32_t slot);
+
+/* "worker 2 (pid 4711)" of a slot, in buf; "no worker" when nobody has it. */
+const char *supervisor_who(
+	struct supervisor *supervisor, uint32_t slot, char *buf, size_t buf_bytes);
 
 /* For the keeper: listeners were opened or changed, one was closed. */
 void supervisor_listeners(struct supervisor *supervisor);

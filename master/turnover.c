@@ -1,5 +1,7 @@
 /* One generation follows another: the part of the supervisor that a reload and a rebalance ask for.
  */
+#include <stdio.h>
+
 #include "common/channel.h"
 #include "common/clock.h"
 #include "conf/conf.h"
@@ -125,6 +127,55 @@ void supervisor_shed(struct supervisor *supervisor, const struct route_move *mov
 		keeping_route(supervisor, &move->route);
 		channel_send(worker->channel, &message);
 	}
+}
+
+void supervisor_set_closing(struct supervisor *supervisor, struct closing *closing)
+{
+	supervisor->closing = closing;
+}
+
+static struct process *supervisor_worker_at(struct supervisor *supervisor, uint32_t slot)
+{
+	struct process *worker = NULL;
+
+	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
+		if (worker->slot == slot && process_alive(worker))
+			return worker;
+	}
+	return NULL;
+}
+
+pid_t supervisor_worker_pid(struct supervisor *supervisor, uint32_t slot)
+{
+	const struct process *worker = supervisor_worker_at(supervisor, slot);
+
+	return worker != NULL ? worker->pid : 0;
+}
+
+pid_t supervisor_close(struct supervisor *supervisor, uint32_t slot, const struct msg_close *what)
+{
+	const struct process *worker = supervisor_worker_at(supervisor, slot);
+	struct message message = {
+		.type = M2W_CLOSE, .payload = what, .payload_bytes = sizeof(*what)
+	};
+
+	if (worker == NULL)
+		return 0;
+	message.slot = worker->slot;
+	message.generation = worker->generation;
+	channel_send(worker->channel, &message);
+	return worker->pid;
+}
+
+const char *supervisor_who(
+	struct supervisor *supervisor, uint32_t slot, char *buf, size_t buf_bytes)
+{
+	const struct process *worker = supervisor_worker_at(supervisor, slot);
+
+	if (worker == NULL)
+		return "no worker";
+	snprintf(buf, buf_bytes, "%s (pid %d)", worker->name, (int)worker->pid);
+	return buf;
 }
 
 void supervisor_listeners(struct supervisor *supervisor)

@@ -83,6 +83,7 @@ static const struct view_column status_columns[] = {
 	{ "workers", "workers", VIEW_COUNT },
 	{ "connections.active", "connections now", VIEW_COUNT },
 	{ "connections.total", "connections", VIEW_COUNT },
+	{ "connections.killed", "closed by operator", VIEW_COUNT },
 	{ "moves.moved", "moved", VIEW_COUNT },
 	{ "moves.failed", "moves failed", VIEW_COUNT },
 	{ "moves.kept", "kept", VIEW_COUNT },
@@ -128,6 +129,7 @@ static enum view_step status_next(
 	uint64_t active = 0;
 	uint64_t total = 0;
 	uint64_t lost = log_lost();
+	uint64_t killed = 0;
 	uint32_t workers = 0;
 
 	if (cursor->outer++ > 0)
@@ -139,6 +141,7 @@ static enum view_step status_next(
 		active += slot->active;
 		total += slot->accepted;
 		lost += slot->log_lost;
+		killed += slot->killed;
 	}
 	view_text(row_r, PROXYD_VERSION);
 	view_text(row_r, source->stopping ? "stopping" : "serving");
@@ -148,6 +151,7 @@ static enum view_step status_next(
 	view_number(row_r, workers);
 	view_number(row_r, active);
 	view_number(row_r, total);
+	view_number(row_r, killed);
 	view_number(row_r, shm_keeper(source->shm)->moved);
 	view_number(row_r, shm_keeper(source->shm)->lost);
 	view_number(row_r, shm_keeper(source->shm)->kept);

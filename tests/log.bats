@@ -448,6 +448,7 @@ writes_to()
 	sed -i 's/own\.log/new.log/; s/access\.log/new-access.log/' proxyd.yaml
 	ctl reload
 	wait_until '[ "$(writes_to new.log)$(writes_to own.log)$(writes_to access.log)" = 500 ]' 5
+	kill "$SPAWNED_PID"
 	[ "$(writes_to new-access.log)" -ge 3 ]
 	client "127.0.0.1:$front" ask hello
 	wait_until '[ -s new-access.log ]' 3

@@ -155,6 +155,22 @@ static void worker_keeper(struct worker *worker, struct message *message)
 	worker_send(worker, &answer);
 }
 
+static void worker_close(struct worker *worker, struct message *message)
+{
+	const struct msg_close *what = message_payload(message, M2W_CLOSE, NULL);
+	const struct msg_round done = {
+		.round = what->round,
+		.count = relays_kill(worker->relays, what),
+	};
+	struct message answer = {
+		.type = W2M_CLOSED, .payload = &done, .payload_bytes = sizeof(done)
+	};
+
+	if (done.count > 0)
+		log_info("relays closed by the operator: %" PRIu32, done.count);
+	worker_send(worker, &answer);
+}
+
 static void worker_log(struct worker *worker, struct message *message)
 {
 	const struct msg_round done = { .round = relays_log(worker->relays, message) };
@@ -184,6 +200,9 @@ static void on_message(struct channel *channel, struct message *message, void *a
 	case M2W_SHED:
 		shed = message_payload(message, M2W_SHED, NULL);
 		relays_shed(worker->relays, shed->count);
+		break;
+	case M2W_CLOSE:
+		worker_close(worker, message);
 		break;
 	case M2C_LOG:
 		worker_log(worker, message);

@@ -213,6 +213,8 @@ static uint8_t relay_aborts(const struct relay *relay, enum close_reason why)
 
 	if (why == CLOSE_CLIENT_RESET || why == CLOSE_SERVER_RESET || why == CLOSE_SERVER_DOWN)
 		return RECORD_CLIENT | RECORD_SERVER;
+	if (why == CLOSE_KILLED || why == CLOSE_KILLED_CONNECTING || why == CLOSE_KILLED_QUEUED)
+		return RECORD_CLIENT | RECORD_SERVER;
 	if (why == CLOSE_NORMAL)
 		return 0;
 	if ((relay->client.flags & STREAM_READABLE) && relay->chosen != NULL)
@@ -246,6 +248,10 @@ static enum failure relay_failure(enum close_reason why)
 	case CLOSE_CLIENT_GONE:
 	case CLOSE_CLIENT_GONE_QUEUED:
 		return FAILED_CLIENT_GONE;
+	case CLOSE_KILLED:
+	case CLOSE_KILLED_CONNECTING:
+	case CLOSE_KILLED_QUEUED:
+		return FAILED_KILLED;
 	case CLOSE_NORMAL:
 	case CLOSE_CLIENT_RESET:
 	case CLOSE_SERVER_RESET:

@@ -67,6 +67,11 @@ void relays_leave(struct relays *relays, bool leave);
 /* Let go of so many more. */
 void relays_shed(struct relays *relays, uint32_t count);
 
+/* M2W_CLOSE: ends those that it means, at the operator's word; both sides by a reset. Not those that were let go of. Returns
+ * how many. */
+struct msg_close;
+uint32_t relays_kill(struct relays *relays, const struct msg_close *what);
+
 /* Ends all of them now, but those that were let go of. */
 void relays_close_all(struct relays *relays, enum close_reason why);
 

@@ -252,6 +252,56 @@ bool relays_turn_end(struct relays *relays)
 	return busy || !TAILQ_EMPTY(&relays->run);
 }
 
+static bool relays_is_meant(const struct relay *relay, const struct msg_close *what)
+{
+	const struct relay_record *record = relay->record;
+
+	if (relay->magic != RELAY_MAGIC || relay->keeping == KEEPING_LET_GO ||
+		relay_state(relay) == RELAY_CLOSING)
+		return false;
+	if (what->server == SHM_NONE)
+		return record->id == what->id;
+	return relay->chosen != NULL && relay->chosen->place == what->server &&
+		record->accepted_ms <= what->before_ms;
+}
+
+static enum close_reason relays_kill_reason(const struct relay *relay)
+{
+	switch (relay_state(relay)) {
+	case RELAY_QUEUED:
+		return CLOSE_KILLED_QUEUED;
+	case RELAY_CHOOSING:
+	case RELAY_CONNECTING:
+		return CLOSE_KILLED_CONNECTING;
+	case RELAY_RELAYING:
+	case RELAY_SERVING:
+	case RELAY_LINGERING:
+	case RELAY_CLOSING:
+	case RELAY_FREE:
+	case RELAY_STATES:
+		break;
+	}
+	return CLOSE_KILLED;
+}
+
+uint32_t relays_kill(struct relays *relays, const struct msg_close *what)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < relays->slab_used; i++) {
+		struct relay *relay = &relays->slab[i];
+
+		if (!relays_is_meant(relay, what))
+			continue;
+		relay_close(relay, relays_kill_reason(relay));
+		count++;
+	}
+	shm_count(&relays->slot->killed, count);
+	if (relays->access_log != NULL)
+		sink_flush(relays->access_log);
+	return count;
+}
+
 void relays_count_lost(struct relays *relays)
 {
 	uint64_t lost = log_lost();
