@@ -278,10 +278,14 @@ struct closing *closing_new(struct event_base *base, struct shm *shm, struct sup
 void closing_free(struct closing *closing)
 {
 	struct closing_ask *ask;
+	struct closing_ask *next;
 
 	if (closing == NULL)
 		return;
-	while ((ask = TAILQ_FIRST(&closing->asks)) != NULL)
-		closing_end(ask);
+	for (ask = TAILQ_FIRST(&closing->asks); ask != NULL; ask = next) {
+		next = TAILQ_NEXT(ask, link);
+		event_free(ask->timer);
+		free(ask);
+	}
 	free(closing);
 }
