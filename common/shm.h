@@ -170,7 +170,9 @@ struct shm_shared_server {
 	_Atomic uint64_t latency_at_ms; /* when latency_us was last changed */
 	_Atomic uint32_t
 		latency_us; /* of connects: peak of a moving average that decays with time */
-	_Atomic uint32_t unused[5];
+	_Atomic uint32_t unused;
+	_Atomic uint64_t connected_ms; /* when a connect last worked, within 100 ms; 0: never */
+	_Atomic uint64_t failed_ms;    /* when it last failed, or a reset came before an answer */
 };
 
 struct shm_shared_backend {

@@ -222,3 +222,53 @@ sessions()
 	# The last number of the counts is the retries of that connection.
 	assert_between "$(awk '{ split($9, n, "/"); sum += n[5] } END { print sum }' access.log)" 10 60 "retries"
 }
+
+# Three servers that take what comes; two of them are to be stopped. More than the budget and ejection give.
+three_take()
+{
+	local name
+
+	expect_log 'back/[abc]: is not chosen|connect failed after|no server|not even ejected|ejected ones'
+	front=$(free_port)
+	back=$(free_port)
+	for name in 1 2 3; do
+		origin "origin$name" "127.0.0.$name:$back" answer "$name"
+		origins[name]=$ORIGIN_PID
+	done
+	start_proxyd <<-END
+	global: {workers: 2, access_log: {to: $PWD/access.log}}
+	frontends:
+	  front: {bind: "127.0.0.1:$front", backend: back}
+	backends:
+	  back:
+	    servers: {a: "127.0.0.1:$back", b: "127.0.0.2:$back", c: "127.0.0.3:$back"}
+	    ${1:-}
+	END
+	client -t 20 "127.0.0.1:$front" rate 60 1 >rate.json
+}
+
+@test "retries: two of three servers refuse, and none of 1,200 clients is lost" {
+	three_take
+	kill "${origins[1]}" "${origins[2]}"
+	wait_until "! alive ${origins[1]} && ! alive ${origins[2]}" 2
+	client -t 30 "127.0.0.1:$front" rate $((600 / SLOW)) $((2 * SLOW)) >rate.json
+	assert_eq "$(jq -c '[.ok, .refused, .reset, .timeout, .short, .other]' rate.json)" "[1200,0,0,0,0,0]"
+}
+
+@test "retries: two of three refuse, and nothing is ejected" {
+	three_take "passive: {max_fails: 0}"
+	kill "${origins[1]}" "${origins[2]}"
+	wait_until "! alive ${origins[1]} && ! alive ${origins[2]}" 2
+	client -t 30 "127.0.0.1:$front" rate $((300 / SLOW)) $((2 * SLOW)) >rate.json
+	assert_eq "$(jq -c '[.ok, .refused, .reset, .timeout, .short, .other]' rate.json)" "[600,0,0,0,0,0]"
+}
+
+@test "retries: servers that worked a moment ago and all refuse are no storm" {
+	three_take "passive: {max_fails: 0}"
+	kill "${origins[@]}"
+	wait_until "! alive ${origins[1]} && ! alive ${origins[2]} && ! alive ${origins[3]}" 2
+	: >access.log
+	client -t 20 "127.0.0.1:$front" rate 300 1 >rate.json || true
+	wait_until '[ "$(wc -l <access.log)" -eq 300 ]' 5
+	assert_between "$(awk '{ split($9, n, "/"); sum += n[5] } END { print sum }' access.log)" 10 65 "retries"
+}

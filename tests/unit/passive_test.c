@@ -260,6 +260,71 @@ static void test_workers_do_not_eject_the_last_together(void **state)
 	bed_close(&bed);
 }
 
+/* ------------------------------------------------------------------ what works */
+
+static int pick_proven(struct bed *bed, const uint32_t *tried, size_t ntried)
+{
+	struct balance_ask ask = bed->ask;
+
+	ask.tried = tried;
+	ask.ntried = ntried;
+	return balancer_pick_proven(bed->balancer, &ask);
+}
+
+static void connected(struct bed *bed, uint32_t server, uint64_t after_ms)
+{
+	passive_connected(&bed->conf, bed->shm, server, bed->ask.now_ms + after_ms);
+}
+
+static void test_proven(void **state)
+{
+	struct bed bed;
+
+	(void)state;
+	bed_open(&bed, BALANCE_ROUNDROBIN, 2, NULL);
+	assert_false(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms));
+	connected(&bed, 0, 0);
+	assert_true(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms));
+	assert_true(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms + 9999));
+	assert_false(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms + 10000));
+	/* In the same millisecond nobody knows which was first. */
+	(void)failed(&bed, 0, 0);
+	assert_false(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms));
+	/* At once, however little time has passed. */
+	connected(&bed, 0, 1);
+	assert_true(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms + 1));
+	/* Also where nothing is ejected. */
+	bed.conf.passive.max_fails = 0;
+	(void)failed(&bed, 0, 2);
+	assert_false(passive_proven(&bed.conf, bed.shm, 0, bed.ask.now_ms + 2));
+	bed_close(&bed);
+}
+
+static void test_a_retry_goes_to_what_works(void **state)
+{
+	static const enum conf_balance balances[] = { BALANCE_ROUNDROBIN, BALANCE_LEASTCONN,
+		BALANCE_RANDOM, BALANCE_FIRST, BALANCE_SOURCE, BALANCE_MAGLEV, BALANCE_LATENCY };
+	const uint32_t first = 0;
+	const uint32_t third = 2;
+
+	(void)state;
+	for (size_t i = 0; i < NELEMS(balances); i++) {
+		struct bed bed;
+
+		bed_open(&bed, balances[i], 4, NULL);
+		assert_int_equal(pick_proven(&bed, &first, 1), BALANCE_NOBODY);
+		connected(&bed, 2, 0);
+		for (int n = 0; n < 20; n++)
+			assert_int_equal(pick_proven(&bed, &first, 1), 2);
+		assert_int_equal(pick_proven(&bed, &third, 1), BALANCE_NOBODY);
+		bed_admin(&bed, 2)->maxconn = 1;
+		bed_shared(&bed, 2)->active = 1;
+		bed_changed(&bed);
+		assert_int_equal(pick_proven(&bed, &first, 1), BALANCE_NOBODY);
+		bed_close(&bed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +335,8 @@ int main(void)
 		cmocka_unit_test(test_the_last_one_stays),
 		cmocka_unit_test(test_ejected_ones_serve_when_nobody_else_does),
 		cmocka_unit_test(test_workers_do_not_eject_the_last_together),
+		cmocka_unit_test(test_proven),
+		cmocka_unit_test(test_a_retry_goes_to_what_works),
 	};
 
 	return cmocka_run_group_tests_name("passive health", tests, NULL, NULL);

@@ -174,12 +174,16 @@ static inline bool balance_full(const struct balancer *balancer, uint32_t positi
 bool balance_tried(
 	const struct balancer *balancer, const struct balance_ask *ask, uint32_t position);
 
-/* Full or tried: another one where there is one. */
+bool balance_proven(
+	const struct balancer *balancer, const struct balance_ask *ask, uint32_t position);
+
+/* Full, tried or, for a retry, not proven: another one where there is one. */
 static inline bool balance_unwanted(
 	const struct balancer *balancer, const struct balance_ask *ask, uint32_t position)
 {
 	return (ask->ntried > 0 && balance_tried(balancer, ask, position)) ||
-		(balancer->limited && balance_full(balancer, position));
+		(balancer->limited && balance_full(balancer, position)) ||
+		(ask->proven && !balance_proven(balancer, ask, position));
 }
 
 /* The first position at or after start, going round, that is not unwanted; start when all are. */

@@ -10,6 +10,7 @@
 #include "common/child.h"
 #include "common/log.h"
 #include "worker/balance/algorithms.h"
+#include "worker/balance/passive.h"
 
 static const struct balance_algorithm *const balance_algorithms[] = {
 	[BALANCE_ROUNDROBIN] = &balance_roundrobin,
@@ -89,14 +90,20 @@ static int balancer_not_full_from(const struct balancer *balancer, uint32_t star
 	return (int)balancer->usable[position].index;
 }
 
-int balancer_pick(struct balancer *balancer, const struct balance_ask *ask)
+static void balancer_look(struct balancer *balancer, uint64_t now_ms)
 {
 	uint32_t epoch = atomic_load_explicit(&balancer->backend->epoch, memory_order_relaxed);
-	uint32_t position;
 
 	if (!balancer->built || epoch != balancer->built_epoch ||
-		ask->now_ms >= balancer->built_until_ms)
-		balancer_rebuild(balancer, ask->now_ms);
+		now_ms >= balancer->built_until_ms)
+		balancer_rebuild(balancer, now_ms);
+}
+
+int balancer_pick(struct balancer *balancer, const struct balance_ask *ask)
+{
+	uint32_t position;
+
+	balancer_look(balancer, ask->now_ms);
 	if (balancer->nusable == 0)
 		return BALANCE_NOBODY;
 	position = balancer->algorithm->pick(balancer, ask);
@@ -104,6 +111,21 @@ int balancer_pick(struct balancer *balancer, const struct balance_ask *ask)
 	if (balancer->limited && balance_full(balancer, position))
 		return balancer_not_full_from(balancer, position);
 	return (int)balancer->usable[position].index;
+}
+
+int balancer_pick_proven(struct balancer *balancer, const struct balance_ask *ask)
+{
+	struct balance_ask proven = *ask;
+
+	proven.proven = true;
+	balancer_look(balancer, ask->now_ms);
+	for (uint32_t i = 0; i < balancer->nusable; i++) {
+		if (balance_unwanted(balancer, &proven, i))
+			continue;
+		/* Another worker may hear of a failure between the two. */
+		return balancer_pick(balancer, &proven);
+	}
+	return BALANCE_NOBODY;
 }
 
 /* By obstacle. Returns how many servers there are: instances of a name that it does not need do not count. */
@@ -172,6 +194,13 @@ bool balance_tried(
 		if (ask->tried[i] == balancer->usable[position].index)
 			return true;
 	return false;
+}
+
+bool balance_proven(
+	const struct balancer *balancer, const struct balance_ask *ask, uint32_t position)
+{
+	return passive_proven(
+		balancer->conf, balancer->shm, balancer->usable[position].index, ask->now_ms);
 }
 
 uint32_t balance_wanted_from(

@@ -13,6 +13,7 @@
 #ifndef PROXYD_WORKER_BALANCE_BALANCE_H
 #define PROXYD_WORKER_BALANCE_BALANCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ struct balance_ask {
 	size_t source_bytes;
 	const uint32_t *tried; /* servers (index in the backend) whose connect just failed */
 	size_t ntried;         /* another server than these where there is one */
+	bool proven;           /* a retry: one that works where there is one, see passive_proven */
 	uint64_t now_ms;       /* clock_now_ms or clock_coarse_ms */
 };
 
@@ -48,6 +50,10 @@ void balancer_free(struct balancer *balancer);
  * of shm_master()->admin[place].maxconn, and when another worker was faster asks again, with the same
  * tried: that server is then seen to be full. */
 MUST_USE int balancer_pick(struct balancer *balancer, const struct balance_ask *ask);
+
+/* The same for a retry: a server that works, was not tried and is not full; else BALANCE_NOBODY, and nobody's turn is
+ * used up. */
+MUST_USE int balancer_pick_proven(struct balancer *balancer, const struct balance_ask *ask);
 
 /* Why balancer_pick found nobody, for the log: "all 3 servers are down", "the backend has no server". */
 const char *balancer_nobody_why(const struct balancer *balancer, char *buf, size_t buf_bytes);

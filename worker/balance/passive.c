@@ -5,7 +5,9 @@
 
 #include "worker/balance/algorithms.h"
 
-#define PASSIVE_DOUBLINGS_MAX 5 /* 32 times as long as the first time */
+#define PASSIVE_DOUBLINGS_MAX 5   /* 32 times as long as the first time */
+#define PASSIVE_CONNECTED_MS  100 /* how exact connected_ms is */
+#define PASSIVE_PROVEN_MS     10000
 
 static struct shm_shared_server *passive_server(
 	const struct conf_backend *conf, struct shm *shm, uint32_t server)
@@ -13,6 +15,28 @@ static struct shm_shared_server *passive_server(
 	MUST(server < conf->nservers);
 	MUST(conf->servers[server].place < SHM_SERVERS_MAX);
 	return &shm_shared(shm)->servers[conf->servers[server].place];
+}
+
+/* Written only when it says something else, or something old. */
+void passive_connected(
+	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms)
+{
+	struct shm_shared_server *shared = passive_server(conf, shm, server);
+	uint64_t at_ms = atomic_load_explicit(&shared->connected_ms, memory_order_relaxed);
+
+	if (now_ms >= at_ms + PASSIVE_CONNECTED_MS ||
+		at_ms <= atomic_load_explicit(&shared->failed_ms, memory_order_relaxed))
+		atomic_store_explicit(&shared->connected_ms, now_ms, memory_order_relaxed);
+}
+
+bool passive_proven(
+	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms)
+{
+	struct shm_shared_server *shared = passive_server(conf, shm, server);
+	uint64_t at_ms = atomic_load_explicit(&shared->connected_ms, memory_order_relaxed);
+
+	return at_ms > atomic_load_explicit(&shared->failed_ms, memory_order_relaxed) &&
+		now_ms < at_ms + PASSIVE_PROVEN_MS;
 }
 
 /* One more failure; how many there are now within the window that began with the first of them. */
@@ -94,6 +118,7 @@ uint32_t passive_failed(
 	struct shm_shared_server *shared = passive_server(conf, shm, server);
 	const struct conf_passive *passive = &conf->passive;
 
+	atomic_store_explicit(&shared->failed_ms, now_ms, memory_order_relaxed);
 	if (passive->max_fails == 0 || passive_ejected(conf, shm, server, now_ms))
 		return 0;
 	if (passive_count(shared, passive->window_ms, now_ms) < passive->max_fails)

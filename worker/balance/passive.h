@@ -31,6 +31,15 @@ uint32_t passive_failed(
 void passive_worked(
 	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms);
 
+/* A connect to it worked. */
+void passive_connected(
+	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms);
+
+/* The last that was heard of it, at most ten seconds ago, is that a connect worked: nothing failed since. Whether
+ * there is passive health or not, and whether it could be ejected or not. */
+bool passive_proven(
+	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms);
+
 bool passive_ejected(
 	const struct conf_backend *conf, struct shm *shm, uint32_t server, uint64_t now_ms);
 

@@ -1,5 +1,6 @@
 /* The retry budget of a backend: when servers fail, further connect attempts may not become a storm of their own. Over all
- * workers, retries are at most a tenth of the connections of the last ten seconds, and ten in any case.
+ * workers, retries are at most a tenth of the connections of the last ten seconds, and ten in any case. Those that go to
+ * a server that is known to work are not among them.
  */
 #ifndef PROXYD_WORKER_BALANCE_RETRY_H
 #define PROXYD_WORKER_BALANCE_RETRY_H

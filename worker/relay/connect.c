@@ -69,10 +69,9 @@ static void connect_chosen(struct relay *relay, int server)
 	connect_begin(relay);
 }
 
-int relay_pick(struct relay *relay)
+static struct balance_ask connect_ask(const struct relay *relay)
 {
-	struct relays *relays = relay->relays;
-	const struct balance_ask ask = {
+	return (struct balance_ask){
 		.source = relay->record->client_addr,
 		.source_bytes = relay->record->client_family == AF_INET ? 4
 			: relay->record->client_family == AF_INET6      ? 16
@@ -81,8 +80,20 @@ int relay_pick(struct relay *relay)
 		.ntried = relay->ntried,
 		.now_ms = clock_now_ms(),
 	};
+}
 
-	return balancer_pick(relays->balancers[relay->backend - relays->conf->backends], &ask);
+static struct balancer *connect_balancer(const struct relay *relay)
+{
+	const struct relays *relays = relay->relays;
+
+	return relays->balancers[relay->backend - relays->conf->backends];
+}
+
+int relay_pick(struct relay *relay)
+{
+	const struct balance_ask ask = connect_ask(relay);
+
+	return balancer_pick(connect_balancer(relay), &ask);
 }
 
 bool relay_take_server(struct relay *relay, int server)
@@ -92,7 +103,7 @@ bool relay_take_server(struct relay *relay, int server)
 	uint32_t maxconn;
 
 	if (server == BALANCE_NOBODY) {
-		connect_nobody(relay, relays->balancers[relay->backend - relays->conf->backends]);
+		connect_nobody(relay, connect_balancer(relay));
 		return true;
 	}
 	id.place = relay->backend->servers[server].place;
@@ -155,6 +166,8 @@ static void connect_done(struct relay *relay)
 	if (atomic_load_explicit(&shared->last_addr, memory_order_relaxed) != record->address)
 		atomic_store_explicit(&shared->last_addr, record->address, memory_order_relaxed);
 	shm_count(&relays->slot->servers[relay->chosen->place].total, 1);
+	passive_connected(relay->backend, relays->shm, connect_server_index(relay),
+		(relay->connect_us + took_us) / 1000);
 	if (relay->backend->balance == BALANCE_LATENCY)
 		latency_observe(relay->backend, relays->shm, connect_server_index(relay), took_us,
 			clock_now_ms());
@@ -232,10 +245,29 @@ static void connect_give_up(struct relay *relay, int error)
 	relay_close(relay, error == ETIMEDOUT ? CLOSE_CONNECT_TIMEOUT : CLOSE_CONNECT_FAILED);
 }
 
+/* On a server that works a retry costs no more than the connection itself would have: it is free, so that no client is
+ * lost while there is one. What is taken from the budget is an attempt that may fail again. */
+static bool connect_retry(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	const struct balance_ask ask = connect_ask(relay);
+	int proven = BALANCE_NOBODY;
+
+	if (relay->record->retries >= relay->backend->retries)
+		return false;
+	if (!queue_is_waited_for(relays, relay->backend))
+		proven = balancer_pick_proven(connect_balancer(relay), &ask);
+	if (proven < 0 && !retry_allowed(relays->shm, relay->backend))
+		return false;
+	relay->record->retries++;
+	if (proven < 0 || !relay_take_server(relay, proven))
+		relay_choose(relay);
+	return true;
+}
+
 /* All addresses of the chosen server failed: another server, or the end. */
 static void connect_server_failed(struct relay *relay, int error)
 {
-	struct relays *relays = relay->relays;
 	static struct log_rate rate;
 
 	if (connect_error_is_ours(error)) {
@@ -248,13 +280,8 @@ static void connect_server_failed(struct relay *relay, int error)
 		return;
 	}
 	connect_count_failed(relay, error);
-	if (relay->record->retries >= relay->backend->retries ||
-		!retry_allowed(relays->shm, relay->backend)) {
+	if (!connect_retry(relay))
 		connect_give_up(relay, error);
-		return;
-	}
-	relay->record->retries++;
-	relay_choose(relay);
 }
 
 /* ------------------------------------------------------------------ one address */
