@@ -162,20 +162,57 @@ not_upgraded_by()
 	end_proxyd
 }
 
-@test "upgrade: pidfile and systemd's MAINPID follow" {
+# All that systemd was told so far, a word each, in order: READY:PID, RELOADING, MAINPID:PID, STOPPING.
+told_systemd()
+{
+	# Datagrams follow each other without anything in between.
+	tr -d '\0' <notify.out | tr '\n' ' ' | sed -E 's/(READY|RELOADING|STOPPING|MONOTONIC_USEC|MAINPID|WATCHDOG)=/\n\1=/g' |
+		awk -F '[= ]' '
+		/^READY/ { ready = 1; next }
+		/^MAINPID/ && ready { printf "READY:%s ", $2; ready = 0; next }
+		/^MAINPID/ { printf "MAINPID:%s ", $2 }
+		/^(RELOADING|STOPPING)/ { printf "%s ", $1 }'
+}
+
+@test "upgrade: systemd is told who is the master, and what it does" {
+	local first second
+
 	command -v socat >/dev/null || skip "no socat"
-	spawn notify socat -u "UNIX-RECVFROM:$PWD/notify,fork" STDOUT
+	expect_log 'upgrade|reload|proxyd.yaml:'
+	spawn notify socat -u "UNIX-RECV:$PWD/notify" STDOUT
 	wait_until '[ -S notify ]' 2
-	export NOTIFY_SOCKET=$PWD/notify
+	export NOTIFY_SOCKET=$PWD/notify WATCHDOG_USEC=400000
 	GLOBAL="pidfile: \"$PWD/proxyd.pid\"" generations_start 2
-	streams_start --idle 20
-	upgraded_by 'ctl upgrade'
-	assert_eq "$(cat proxyd.pid)" "$PROXYD_PID"
-	if grep -q READY=1 notify.out; then
-		wait_until "grep -q MAINPID=$PROXYD_PID notify.out" 3
-	fi
-	streams_finish
+	grep -q READY=1 notify.out || grep -q READY=1 "$PROXYD" || skip "built without libsystemd"
+	first=$PROXYD_PID
+	wait_until "[ \"\$(told_systemd)\" = 'READY:$first ' ]" 3
+	# A reload ends with READY whatever comes of it.
+	GLOBAL="pidfile: \"$PWD/proxyd.pid\"" configure 2 2
+	ctl reload
+	cp proxyd.yaml good.yaml
+	echo 'frontends: 3' >proxyd.yaml
+	run -1 ctl reload
+	# Nothing is said of an upgrade that comes to nothing.
+	run -1 ctl upgrade
+	cp good.yaml proxyd.yaml
+	wait_until "[ \"\$(told_systemd)\" = 'READY:$first RELOADING READY:$first RELOADING READY:$first ' ]" 3
+	[ "$(tr '\n' ' ' <notify.out | grep -aoE 'RELOADING=1 MONOTONIC_USEC=[0-9]+' | wc -l)" -eq 2 ]
+	: >notify.out
+	# The old one says who is next, before it is gone: what another says is not believed before that.
+	upgraded_by 'kill -USR2 "$PROXYD_PID"'
+	second=$PROXYD_PID
+	[ "$first" != "$second" ]
+	assert_eq "$(cat proxyd.pid)" "$second"
+	wait_until "[ \"\$(told_systemd)\" = 'MAINPID:$second READY:$second ' ]" 3
+	: >notify.out
+	# Signs of life go on, without being the first one's.
+	wait_until 'grep -aq WATCHDOG=1 notify.out' 3
+	: >notify.out
+	kill -HUP "$second"
+	wait_until "[ \"\$(told_systemd)\" = 'RELOADING READY:$second ' ]" 3
+	: >notify.out
 	end_proxyd
+	wait_until '[ "$(told_systemd)" = "STOPPING " ]' 3
 	[ ! -e proxyd.pid ]
 }
 
