@@ -32,7 +32,7 @@
 
 /* Of everything that lies in it; a test builds a second binary with another one. */
 #ifndef SHM_VERSION
-#define SHM_VERSION 3
+#define SHM_VERSION 4
 #endif
 
 enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_KEEPER, SHM_READER };
@@ -83,6 +83,16 @@ struct shm_belongings {
 	uint32_t owner[SHM_SERVERS_MAX]; /* its backend's place + 1 */
 };
 
+/* The configuration before the one that serves, see master/way_back.h. Not touched beyond its length. */
+#define SHM_WAY_BACK_BYTES (8U << 20)
+
+struct shm_way_back {
+	_Atomic uint64_t until_ms;
+	_Atomic uint32_t bytes;
+	uint32_t unused;
+	char text[SHM_WAY_BACK_BYTES];
+};
+
 struct shm_master {
 	_Atomic uint32_t generation;
 	_Atomic uint32_t slots; /* the highest one ever used + 1: what readers have to look at */
@@ -98,6 +108,7 @@ struct shm_master {
 	struct shm_admin admin[SHM_SERVERS_MAX];
 	struct shm_belongings belongings;
 	struct shm_histories histories;
+	struct shm_way_back way_back;
 };
 
 /* ------------------------------------------------------------------ checker's pages */

@@ -139,6 +139,9 @@ static const char *on_act_upgrade(const char *binary, struct reload_waiter *wait
 	struct master *master = arg;
 	const char *why = master_not_now(master);
 
+	if (why == NULL && !reload_can_be_inherited(master->reload))
+		why = "a reload waits to be confirmed, and the configuration before is too long for the "
+		      "next master to go back to: `confirm` or `rollback` first";
 	return why != NULL ? why : upgrade_ask(master->upgrade, binary, waiter);
 }
 

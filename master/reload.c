@@ -10,11 +10,14 @@
 #include <time.h>
 
 #include "common/child.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/shm.h"
 #include "master/notify.h"
 #include "master/reload_impl.h"
 #include "master/supervisor.h"
+#include "master/views_print.h"
+#include "master/way_back.h"
 
 static void *reload_memory(void *memory)
 {
@@ -106,6 +109,8 @@ void reload_end(struct reload *reload, enum reload_result result, const char *te
 	reload_count(reload, result);
 	evtimer_del(reload->timer);
 	reload->step = RELOAD_IDLE;
+	if (reload->now.back)
+		way_back_until(reload->env.shm, 0); /* also when it cannot be gone */
 	reload_remember_last(reload, result, text);
 	if (result != RELOAD_REFUSED)
 		log_info("reload: %s", text);
@@ -181,6 +186,7 @@ bool reload_confirm(struct reload *reload)
 	if (!evtimer_pending(reload->confirm, NULL))
 		return false;
 	evtimer_del(reload->confirm);
+	way_back_until(reload->env.shm, 0);
 	log_info("reload: confirmed");
 	return true;
 }
@@ -193,6 +199,40 @@ static void on_reload_unconfirmed(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	log_warnx("reload: not confirmed in time, going back to the configuration before");
 	reload_want_back(reload, NULL);
+}
+
+bool reload_can_be_inherited(const struct reload *reload)
+{
+	char *text;
+
+	if (!evtimer_pending(reload->confirm, NULL))
+		return true;
+	text = way_back_text(reload->env.shm);
+	free(text);
+	return text != NULL;
+}
+
+void reload_inherit(struct reload *reload)
+{
+	const uint64_t until_ms = way_back_get_until(reload->env.shm);
+	const uint64_t now_ms = clock_now_ms();
+	const uint64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+	const struct timeval left = { .tv_sec = (time_t)(left_ms / 1000),
+		.tv_usec = (suseconds_t)(left_ms % 1000) * 1000 };
+	char span[VIEW_UNIT_MAX];
+
+	reload->previous = way_back_text(reload->env.shm);
+	if (until_ms == 0)
+		return;
+	if (reload->previous == NULL) {
+		way_back_until(reload->env.shm, 0);
+		log_errorx(
+			"reload: one waits to be confirmed, and what was before is not kept: it stays");
+		return;
+	}
+	log_warnx("reload: one of the master before waits to be confirmed: it goes back in %s",
+		view_format_ms(left_ms, span));
+	evtimer_add(reload->confirm, &left);
 }
 
 static bool reload_drop_waiter(struct reload_waiters *waiters, struct reload_waiter *waiter)

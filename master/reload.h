@@ -76,6 +76,12 @@ MUST_USE bool reload_rollback(struct reload *reload, struct reload_waiter *waite
 /* The one that serves is to stay. Returns false when nobody asked for that. */
 MUST_USE bool reload_confirm(struct reload *reload);
 
+/* We follow another master: the configuration before is its, and what waits to be confirmed waits on. */
+void reload_inherit(struct reload *reload);
+
+/* False when something waits to be confirmed, and a next master could not go back for want of room. */
+MUST_USE bool reload_can_be_inherited(const struct reload *reload);
+
 /* It does not wait any longer. */
 void reload_forget(struct reload *reload, struct reload_waiter *waiter);
 

@@ -21,6 +21,7 @@
 #include "master/reload_impl.h"
 #include "master/supervisor.h"
 #include "master/views_print.h"
+#include "master/way_back.h"
 
 #define RELOAD_LOOK_MS    20
 #define RELOAD_SETTLE_MS  2000  /* for the generation before to move what can move */
@@ -310,6 +311,7 @@ static void reload_remember(struct reload *reload)
 	fclose(to);
 	free(reload->previous);
 	reload->previous = text;
+	way_back_keep(reload->env.shm, text);
 }
 
 static void reload_await_confirmation(struct reload *reload)
@@ -321,6 +323,7 @@ static void reload_await_confirmation(struct reload *reload)
 	evtimer_del(reload->confirm);
 	if (ms > 0)
 		evtimer_add(reload->confirm, &limit);
+	way_back_until(reload->env.shm, ms > 0 ? clock_now_ms() + ms : 0);
 }
 
 static void reload_done(struct reload *reload, uint32_t number)

@@ -195,6 +195,7 @@ static void succeed_serve(struct succeed *succeed)
 		log_error("the control socket cannot have its place");
 	snprintf(text, sizeof(text), "took over, generation %u serves", master->generation);
 	reload_note(master->reload, RELOAD_DONE, text);
+	reload_inherit(master->reload);
 	takeover_free(&master->past);
 	if (master->bind_again)
 		master_retry_later(master);

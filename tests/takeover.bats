@@ -481,3 +481,41 @@ one_is_left()
 		end_proxyd
 	done
 }
+
+# ---------------------------------------------------------------- the way back
+
+@test "takeover: a reload that waits to be confirmed waits on in the next master" {
+	expect_deaths
+	expect_log 'waits to be confirmed|not confirmed in time'
+	generations_start 2
+	streams_start --idle 20
+	configure 2 2
+	ctl reload --confirm 6s
+	upgraded_by 'ctl upgrade'
+	assert_eq "$(serving_number)" 2
+	grep -q 'waits to be confirmed: it goes back in' proxyd.log
+	wait_until '[ "$(serving_number)" = 1 ]' 8
+	# Confirmed in the next one; the way back is there all the same.
+	configure 2 3
+	ctl reload --confirm 1m
+	upgraded_by 'ctl upgrade'
+	ctl confirm
+	run -1 ctl confirm
+	upgraded_by 'ctl upgrade'
+	run -1 ctl confirm
+	assert_eq "$(serving_number)" 3
+	ctl rollback
+	assert_eq "$(serving_number)" 1
+	# Its time runs out while there is no master.
+	configure 2 4
+	ctl reload --confirm 1s
+	without_master
+	read -rt 1 <> <(:) || :
+	start_proxyd <proxyd.yaml
+	wait_until '[ "$(serving_number)" = 1 ]' 8
+	all_is_one 2
+	counts_agree 20
+	streams_finish
+	nothing_left
+	end_proxyd
+}
