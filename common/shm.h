@@ -301,6 +301,7 @@ struct shm_slot {
 	_Atomic uint64_t
 		log_lost; /* lines of the log and the access log that could not be written, ever */
 	_Atomic uint64_t killed; /* relays closed by the operator, ever */
+	_Atomic uint64_t room; /* relays that its limit of file descriptors allows */
 	struct journal journal;
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];

@@ -158,6 +158,7 @@ static int control_client_run(struct control_client *client, size_t len)
 
 	client->config = config_hold(client->control->config);
 	client->source = client->control->source;
+	client->source.control_clients = (uint32_t)client->control->nclients;
 	client->waiter.answer = on_client_answered;
 
 	client->line[len] = '\0';

@@ -91,6 +91,21 @@ int verb_sessions(struct control_request *request)
 	return control_show(request, &view_sessions);
 }
 
+int verb_stats(struct control_request *request)
+{
+	return control_show(request, &view_stats);
+}
+
+int verb_history(struct control_request *request)
+{
+	return control_show(request, &view_history);
+}
+
+int verb_limits(struct control_request *request)
+{
+	return control_show(request, &view_limits);
+}
+
 /* The answer first: what follows may be the end of the loop, and then goes out before the socket is closed. */
 int verb_stop(struct control_request *request)
 {

@@ -23,6 +23,7 @@
 #include "master/program.h"
 #include "master/rebalance.h"
 #include "master/reload.h"
+#include "master/report.h"
 #include "master/sampler.h"
 #include "master/signals.h"
 #include "master/upgrade.h"
@@ -100,7 +101,7 @@ void on_master_signal(int number, void *arg)
 		master_hang_up(master);
 		return;
 	case SIGUSR1:
-		log_warnx("SIGUSR1: this version has no statistics yet");
+		report_ask(master->report, master->config);
 		return;
 	case SIGUSR2:
 		master_upgrade(master);
@@ -337,6 +338,7 @@ static void master_serve(struct master *master)
 	master_make_reload(master);
 	master_make_upgrade(master);
 	master->sampler = sampler_new(master->base, master->shm);
+	master->report = report_new(master->base, master->shm);
 	master_serve_control(master);
 	privileges_reduce(master->config->conf);
 	if (master->follows)
@@ -356,6 +358,7 @@ static void master_clean(struct master *master)
 {
 	/* The clients first: an answer may look at all the rest. */
 	control_close(master->control);
+	report_free(master->report);
 	sampler_free(master->sampler);
 	upgrade_free(master->upgrade);
 	succeed_free(master->succeed);

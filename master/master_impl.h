@@ -43,6 +43,7 @@ struct master {
 	struct rebalance *rebalance;   /* owned */
 	struct upgrade *upgrade;       /* owned */
 	struct sampler *sampler;       /* owned */
+	struct report *report;         /* owned */
 	struct succeed *succeed;       /* owned; NULL: done, or nothing to take over */
 	bool serving;                  /* it has begun to */
 	bool hung_up;                  /* SIGHUP came before that, or during an upgrade */

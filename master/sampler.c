@@ -186,16 +186,29 @@ static uint32_t sampler_p99(struct histogram *h)
 	return p99_us < UINT32_MAX ? (uint32_t)p99_us : UINT32_MAX;
 }
 
+/* It had a connection, so that its histogram may be touched. */
+static bool sampler_is_used(const struct sampler *sampler, uint32_t server)
+{
+	struct shm *shm = sampler->shm;
+
+	if (shm_master(shm)->histories.servers_used[server])
+		return true;
+	for (uint32_t i = 0; i < shm_master(shm)->slots; i++) {
+		if (shm_slot(shm, i)->servers[server].total != 0)
+			return true;
+	}
+	return false;
+}
+
 /* Of one server. Returns whether there was anything to look at. */
 static bool sampler_connect(struct sampler *sampler, uint32_t server)
 {
 	struct histogram_shared *connect = &shm_shared(sampler->shm)->connect[server];
-	const bool used = shm_master(sampler->shm)->histories.servers_used[server] != 0;
 	struct histogram new;
 
 	sampler->servers_p99_us[server] = 0;
-	if (!used)
-		return false; /* it had no connection, at the end of the round before */
+	if (!sampler_is_used(sampler, server))
+		return false;
 	memset(&new, 0, sizeof(new));
 	if (snapshot_take(&sampler->servers[server], connect, &new) == 0)
 		return true;

@@ -20,8 +20,15 @@
 static struct view_cell *view_cell(struct view_row *row)
 {
 	MUST(row->ncells < VIEW_COLUMNS_MAX);
+	if (row->ncells == 0)
+		row->nnumbers = 0;
 	row->cells[row->ncells] = (struct view_cell){ 0 };
 	return &row->cells[row->ncells++];
+}
+
+void view_none(struct view_row *row)
+{
+	view_cell(row)->none = true;
 }
 
 void view_text(struct view_row *row, const char *text)
@@ -32,6 +39,32 @@ void view_text(struct view_row *row, const char *text)
 void view_number(struct view_row *row, uint64_t number)
 {
 	view_cell(row)->number = number;
+}
+
+void view_real(struct view_row *row, double real)
+{
+	view_cell(row)->real = real;
+}
+
+union view_number *view_numbers(struct view_row *row, size_t count)
+{
+	struct view_cell *cell = view_cell(row);
+	union view_number *numbers = &row->numbers[row->nnumbers];
+
+	MUST(count <= VIEW_NUMBERS_MAX - row->nnumbers);
+	row->nnumbers += count;
+	cell->numbers = numbers;
+	cell->count = count;
+	return numbers;
+}
+
+union view_number *view_counts(
+	struct view_row *row, const char *(*item)(const void *none, size_t index), size_t count)
+{
+	union view_number *numbers = view_numbers(row, count);
+
+	row->cells[row->ncells - 1].item = item;
+	return numbers;
 }
 
 void view_list(struct view_row *row, const char *(*item)(const void *list, size_t index),
@@ -242,9 +275,10 @@ static const char *server_admin(const struct shm_admin *admin)
 }
 
 /* What the operator took out of service says so, whatever its checks say. */
-static const char *server_state(const struct shm_admin *admin, const struct shm_health *health)
+const char *view_server_state(const struct view_source *source, uint32_t place)
 {
-	const uint32_t state = health->health;
+	const struct shm_admin *admin = &shm_master(source->shm)->admin[place];
+	const uint32_t state = shm_checker(source->shm)->servers[place].health;
 
 	if (admin->state != ADMIN_READY)
 		return server_admin(admin);
@@ -292,21 +326,29 @@ static const char *server_address(
 			       : server->address.text;
 }
 
-/* The next one that there is: an instance of a name exists while it has an address. */
+const struct conf_server *view_server_next(
+	const struct view_source *source, struct view_cursor *cursor, struct instance *instance_r)
+{
+	const struct conf_backend *backend = &source->conf->backends[cursor->outer];
+
+	*instance_r = (struct instance){ 0 };
+	while (cursor->inner < backend->nservers) {
+		const struct conf_server *server = &backend->servers[cursor->inner++];
+
+		if (!server->dynamic || instance_read(source->shm, server->place, instance_r))
+			return server;
+	}
+	return NULL;
+}
+
 static const struct conf_server *servers_step(
 	const struct view_source *source, struct view_cursor *cursor, struct instance *instance_r)
 {
-	*instance_r = (struct instance){ 0 };
 	for (; cursor->outer < source->conf->nbackends; cursor->outer++, cursor->inner = 0) {
-		const struct conf_backend *backend = &source->conf->backends[cursor->outer];
+		const struct conf_server *server = view_server_next(source, cursor, instance_r);
 
-		while (cursor->inner < backend->nservers) {
-			const struct conf_server *server = &backend->servers[cursor->inner++];
-
-			if (!server->dynamic ||
-				instance_read(source->shm, server->place, instance_r))
-				return server;
-		}
+		if (server != NULL)
+			return server;
 	}
 	return NULL;
 }
@@ -337,7 +379,7 @@ static enum view_step servers_next(
 	view_text(row_r, backend->name);
 	view_text(row_r, server->name);
 	view_text(row_r, server_address(server, &instance, row_r->address, sizeof(row_r->address)));
-	view_text(row_r, server_state(admin, health));
+	view_text(row_r, view_server_state(source, server->place));
 	view_text(row_r, server_admin(admin));
 	view_text(row_r, server_check(backend, server, health, row_r->scratch));
 	server_counters(source, server->place, row_r);
@@ -369,30 +411,41 @@ static const struct view_column workers_columns[] = {
 };
 
 /* By their numbers, for the place where one lies in shared memory says nothing. */
-static enum view_step workers_next(
-	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+uint32_t view_worker_next(
+	const struct view_source *source, struct view_cursor *cursor, const char **state_r)
 {
 	const uint32_t slots = shm_master(source->shm)->slots;
 
 	for (; cursor->outer < SHM_WORKERS_MAX; cursor->outer++, cursor->inner = 0) {
 		while (cursor->inner < slots) {
-			const struct shm_slot *slot = shm_slot(source->shm, cursor->inner);
-			const char *state;
+			const uint32_t slot = cursor->inner++;
 
-			if (!view_slot_state(source, cursor->inner++, &state) ||
-				slot->number != cursor->outer)
-				continue;
-			view_number(row_r, slot->number);
-			view_number(row_r, slot->pid);
-			view_number(row_r, slot->generation);
-			view_text(row_r, state);
-			view_number(row_r, slot->active);
-			view_number(row_r, slot->accepted + slot->carried);
-			view_number(row_r, slot->restarts);
-			return VIEW_ROW;
+			if (view_slot_state(source, slot, state_r) &&
+				shm_slot(source->shm, slot)->number == cursor->outer)
+				return slot;
 		}
 	}
-	return VIEW_END;
+	return SHM_NONE;
+}
+
+static enum view_step workers_next(
+	const struct view_source *source, struct view_cursor *cursor, struct view_row *row_r)
+{
+	const char *state;
+	const uint32_t place = view_worker_next(source, cursor, &state);
+	const struct shm_slot *slot;
+
+	if (place == SHM_NONE)
+		return VIEW_END;
+	slot = shm_slot(source->shm, place);
+	view_number(row_r, slot->number);
+	view_number(row_r, slot->pid);
+	view_number(row_r, slot->generation);
+	view_text(row_r, state);
+	view_number(row_r, slot->active);
+	view_number(row_r, slot->accepted + slot->carried);
+	view_number(row_r, slot->restarts);
+	return VIEW_ROW;
 }
 
 const struct view view_workers = {

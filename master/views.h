@@ -15,11 +15,14 @@
 
 struct conf;
 struct conf_diff;
+struct conf_server;
 struct generations;
+struct instance;
 struct reload_last;
 struct shm;
 
-#define VIEW_COLUMNS_MAX 24
+#define VIEW_COLUMNS_MAX 32
+#define VIEW_NUMBERS_MAX 256 /* in one row, of all its lists and objects of numbers */
 #define VIEW_SCRATCH     256
 
 enum view_kind {
@@ -28,7 +31,13 @@ enum view_kind {
 	VIEW_BYTES,
 	VIEW_MS,
 	VIEW_SECONDS,
-	VIEW_LIST, /* of texts */
+	VIEW_US,
+	VIEW_RATE,       /* a second; floating point */
+	VIEW_BYTES_RATE, /* bytes a second, the same */
+	VIEW_LIST,       /* of texts */
+	VIEW_RATES,      /* a list of floating point numbers; in a table, a curve */
+	VIEW_NUMBERS,    /* a list of numbers; the same */
+	VIEW_COUNTS,     /* an object of numbers */
 };
 
 struct view_column {
@@ -39,11 +48,20 @@ struct view_column {
 
 /* Borrowed, until the next row. */
 struct view_cell {
+	bool none; /* of every kind: there is none, in JSON null */
 	uint64_t number;
-	const char *text; /* NULL: none, in JSON null */
-	const char *(*item)(const void *list, size_t index);
+	double real;
+	const char *text; /* NULL: none, the same */
+	const char *(*item)(
+		const void *list, size_t index); /* of COUNTS: their keys, list is NULL */
 	const void *list;
+	const union view_number *numbers;
 	size_t count;
+};
+
+union view_number {
+	uint64_t number;
+	double real; /* in VIEW_RATES */
 };
 
 struct view_row {
@@ -51,6 +69,8 @@ struct view_row {
 	struct view_cell cells[VIEW_COLUMNS_MAX];
 	char scratch[VIEW_SCRATCH];      /* for texts that lie nowhere else */
 	char address[SOCKADDR_TEXT_MAX]; /* the same */
+	size_t nnumbers;
+	union view_number numbers[VIEW_NUMBERS_MAX]; /* of lists and objects; view_numbers */
 };
 
 /* All borrowed. */
@@ -61,10 +81,12 @@ struct view_source {
 	const struct reload_last *last_reload; /* NULL: the same */
 	const struct conf_diff *diff;          /* of view_diff */
 	bool stopping;
+	uint32_t control_clients; /* of the control socket, now */
 };
 
 /* Where to go on; zero at first. */
 struct view_cursor {
+	uint32_t stage;
 	uint32_t outer;
 	uint32_t inner;
 };
@@ -94,11 +116,21 @@ extern const struct view view_servers;
 extern const struct view view_workers;
 extern const struct view view_sessions;
 extern const struct view view_generations;
+extern const struct view view_stats;
+extern const struct view view_history;
+extern const struct view view_limits;
 extern const struct view view_diff; /* conf is the one that serves */
 
 /* For those who fill a row: the next cell. */
+void view_none(struct view_row *row);
 void view_text(struct view_row *row, const char *text);
 void view_number(struct view_row *row, uint64_t number);
+void view_real(struct view_row *row, double real);
+
+/* The same for a list or an object of numbers: where to write them. item gives the keys of an object. */
+union view_number *view_numbers(struct view_row *row, size_t count);
+union view_number *view_counts(
+	struct view_row *row, const char *(*item)(const void *none, size_t index), size_t count);
 void view_list(struct view_row *row, const char *(*item)(const void *list, size_t index),
 	const void *list, size_t count);
 
@@ -107,6 +139,18 @@ uint64_t view_since_ms(uint64_t now_ms, uint64_t then_ms);
 
 /* 2026-01-31T23:59:59Z. Returns buf. */
 const char *view_format_wall(uint64_t wall_s, char *buf, size_t bytes);
+
+/* "up", "down", "drain", "maint" or "nocheck". */
+const char *view_server_state(const struct view_source *source, uint32_t place);
+
+/* The next server of a backend (cursor: outer, inner) that there is now; an instance of a name exists while it has an
+ * address. NULL after the last one of the backend. */
+const struct conf_server *view_server_next(
+	const struct view_source *source, struct view_cursor *cursor, struct instance *instance_r);
+
+/* The next worker, by number. Returns its slot, SHM_NONE after the last one. */
+uint32_t view_worker_next(
+	const struct view_source *source, struct view_cursor *cursor, const char **state_r);
 
 /* "starting", "serving", "draining" or "hung": of a slot whose worker lives, or comes; and whether it does. */
 bool view_slot_state(const struct view_source *source, uint32_t slot, const char **state_r);

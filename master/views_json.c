@@ -25,23 +25,81 @@ static cJSON *json_list(const struct view_cell *cell)
 	return list;
 }
 
-static cJSON *json_cell(enum view_kind kind, const struct view_cell *cell)
+static cJSON *json_count(uint64_t number)
 {
 	char digits[24];
 
+	snprintf(digits, sizeof(digits), "%" PRIu64, number);
+	return cJSON_CreateRaw(digits);
+}
+
+/* To a thousandth, and always with a point: who reads it knows that it is no whole number. */
+static cJSON *json_real(double real)
+{
+	char digits[400];
+
+	snprintf(digits, sizeof(digits), "%.3f", real);
+	return cJSON_CreateRaw(digits);
+}
+
+static cJSON *json_numbers(enum view_kind kind, const struct view_cell *cell)
+{
+	cJSON *list = cJSON_CreateArray();
+
+	for (size_t i = 0; list != NULL && i < cell->count; i++) {
+		cJSON *item = kind == VIEW_RATES ? json_real(cell->numbers[i].real)
+						 : json_count(cell->numbers[i].number);
+
+		if (item == NULL || !cJSON_AddItemToArray(list, item)) {
+			cJSON_Delete(item);
+			cJSON_Delete(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static cJSON *json_counts(const struct view_cell *cell)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	for (size_t i = 0; object != NULL && i < cell->count; i++) {
+		cJSON *item = json_count(cell->numbers[i].number);
+
+		if (item == NULL || !cJSON_AddItemToObject(object, cell->item(NULL, i), item)) {
+			cJSON_Delete(item);
+			cJSON_Delete(object);
+			return NULL;
+		}
+	}
+	return object;
+}
+
+static cJSON *json_cell(enum view_kind kind, const struct view_cell *cell)
+{
+	if (cell->none)
+		return cJSON_CreateNull();
 	switch (kind) {
 	case VIEW_TEXT:
 		return cell->text != NULL ? cJSON_CreateString(cell->text) : cJSON_CreateNull();
 	case VIEW_LIST:
 		return json_list(cell);
+	case VIEW_RATE:
+	case VIEW_BYTES_RATE:
+		return json_real(cell->real);
+	case VIEW_RATES:
+	case VIEW_NUMBERS:
+		return json_numbers(kind, cell);
+	case VIEW_COUNTS:
+		return json_counts(cell);
 	case VIEW_COUNT:
 	case VIEW_BYTES:
 	case VIEW_MS:
 	case VIEW_SECONDS:
+	case VIEW_US:
 		break;
 	}
-	snprintf(digits, sizeof(digits), "%" PRIu64, cell->number);
-	return cJSON_CreateRaw(digits);
+	return json_count(cell->number);
 }
 
 /* The object that holds what is called "a.b": a, made when it is not there; and b. */

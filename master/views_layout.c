@@ -39,11 +39,17 @@ bool layout_is_number(const struct view_column *column)
 	switch (column->kind) {
 	case VIEW_TEXT:
 	case VIEW_LIST:
+	case VIEW_RATES:
+	case VIEW_NUMBERS:
+	case VIEW_COUNTS:
 		return false;
 	case VIEW_COUNT:
 	case VIEW_BYTES:
 	case VIEW_MS:
 	case VIEW_SECONDS:
+	case VIEW_US:
+	case VIEW_RATE:
+	case VIEW_BYTES_RATE:
 		break;
 	}
 	return true;

@@ -38,7 +38,15 @@ MUST_USE int json_add_text(struct evbuffer *out, const char *name, const char *t
 #define VIEW_UNIT_MAX 32
 const char *view_format_bytes(uint64_t bytes, char *buf);
 
-/* 850ms, 12s, 3m05s, 2h13m, 4d07h. */
+/* 850ms, 12s, 3m05s, 2h13m, 4d07h. And 850us, 1.2ms before that. */
 const char *view_format_ms(uint64_t ms, char *buf);
+const char *view_format_us(uint64_t us, char *buf);
+
+/* 0, 0.5, 12, 1234, 56k, 7.8M: a second, in thousands. */
+const char *view_format_rate(double rate, char *buf);
+
+/* A curve of numbers, the highest of them as high as a character; no more than VIEW_NUMBERS_MAX. Returns -1 without
+ * memory. */
+MUST_USE int view_add_curve(struct evbuffer *to, enum view_kind kind, const struct view_cell *cell);
 
 #endif

@@ -18,44 +18,6 @@ struct table {
 	bool begun;
 };
 
-const char *view_format_bytes(uint64_t bytes, char *buf)
-{
-	static const char units[] = "kMGTPE";
-	size_t unit = 0;
-	double n;
-
-	if (bytes < 1024) {
-		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64, bytes);
-		return buf;
-	}
-	n = (double)bytes / 1024;
-	/* 1023.5k would be printed as 1024k. */
-	while (n >= 1023.5) {
-		n /= 1024;
-		unit++;
-	}
-	snprintf(buf, VIEW_UNIT_MAX, "%.*f%c", n < 9.95 ? 1 : 0, n, units[unit]);
-	return buf;
-}
-
-const char *view_format_ms(uint64_t ms, char *buf)
-{
-	const uint64_t s = ms / 1000;
-
-	if (ms < 1000)
-		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64 "ms", ms);
-	else if (s < 60)
-		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64 "s", s);
-	else if (s < 3600)
-		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64 "m%02" PRIu64 "s", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(buf, VIEW_UNIT_MAX, "%" PRIu64 "h%02" PRIu64 "m", s / 3600, s / 60 % 60);
-	else
-		snprintf(
-			buf, VIEW_UNIT_MAX, "%" PRIu64 "d%02" PRIu64 "h", s / 86400, s / 3600 % 24);
-	return buf;
-}
-
 struct table *table_new(const struct view *view, const struct table_style *style)
 {
 	struct table *table = calloc(1, sizeof(*table));
@@ -98,10 +60,28 @@ static int table_add_text(struct evbuffer *to, const char *text)
 	return 0;
 }
 
+/* Those that are not 0. */
+static int table_add_counts(struct evbuffer *to, const struct view_cell *cell)
+{
+	const char *gap = "";
+
+	for (size_t i = 0; i < cell->count; i++) {
+		if (cell->numbers[i].number == 0)
+			continue;
+		if (evbuffer_add_printf(to, "%s%s=%" PRIu64, gap, cell->item(NULL, i),
+			    cell->numbers[i].number) < 0)
+			return -1;
+		gap = ",";
+	}
+	return *gap == '\0' ? table_add_text(to, "-") : 0;
+}
+
 static int table_add_cell(struct table *table, enum view_kind kind, const struct view_cell *cell)
 {
 	char buf[VIEW_UNIT_MAX];
 
+	if (cell->none)
+		return table_add_text(table->text, "-");
 	switch (kind) {
 	case VIEW_TEXT:
 		return table_add_text(table->text, cell->text != NULL ? cell->text : "-");
@@ -115,6 +95,18 @@ static int table_add_cell(struct table *table, enum view_kind kind, const struct
 		/* Not 0ms: it was counted in seconds. */
 		return table_add_text(table->text,
 			cell->number == 0 ? "0s" : view_format_ms(cell->number * 1000, buf));
+	case VIEW_US:
+		return table_add_text(table->text, view_format_us(cell->number, buf));
+	case VIEW_RATE:
+		return table_add_text(table->text, view_format_rate(cell->real, buf));
+	case VIEW_BYTES_RATE:
+		return table_add_text(
+			table->text, view_format_bytes((uint64_t)(cell->real + 0.5), buf));
+	case VIEW_RATES:
+	case VIEW_NUMBERS:
+		return view_add_curve(table->text, kind, cell);
+	case VIEW_COUNTS:
+		return table_add_counts(table->text, cell);
 	case VIEW_LIST:
 		break;
 	}

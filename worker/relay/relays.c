@@ -62,6 +62,7 @@ void relays_reserve_fds(struct relays *relays, unsigned fds)
 	relays->most = limit > reserved + 2 ? (limit - reserved) / 2 : 1;
 	if (relays->most > relays->slab_size)
 		relays->most = relays->slab_size;
+	atomic_store_explicit(&relays->slot->room, relays->most, memory_order_relaxed);
 }
 
 static uint16_t relays_first_local_port(void)
