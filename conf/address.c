@@ -74,9 +74,10 @@ static int parse_ports(struct parse *parse, const char *ports)
 	address->port_last = address->port_first;
 	if (dash == NULL)
 		return 0;
-	if (parse->use == ADDRESS_SERVER)
-		return FAIL(parse, "%s: a server has one port, a range is for `bind` alone",
-			quote(parse));
+	if (parse->use != ADDRESS_BIND)
+		return FAIL(parse, "%s: %s has one port, a range is for %s alone", quote(parse),
+			parse->use == ADDRESS_ADMIN ? "global.admin" : "a server",
+			parse->use == ADDRESS_ADMIN ? "a frontend's `bind`" : "`bind`");
 	if (parse_port(dash + 1, dash + 1 + strlen(dash + 1), &address->port_last) == -1)
 		return FAIL(parse, "%s: a port is 1 to 65535, a range FIRST-LAST", quote(parse));
 	if (address->port_last < address->port_first)

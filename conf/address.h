@@ -29,7 +29,8 @@ struct address {
 };
 
 enum address_use {
-	ADDRESS_BIND, /* a range is fine, and :PORT */
+	ADDRESS_BIND,  /* a range is fine, and :PORT */
+	ADDRESS_ADMIN, /* one port; :PORT is that of both loopback addresses */
 	ADDRESS_SERVER, /* one port and a host; `:PORT` means localhost, as the predecessors have it. A
 			 * service (_NAME._PROTOCOL.DOMAIN, for SRV records) has no port */
 };

@@ -59,6 +59,11 @@ struct conf_control {
 	const char *group; /* "" none */
 };
 
+/* HTTP for people and for Prometheus. */
+struct conf_admin {
+	struct address bind; /* without a text: off */
+};
+
 struct conf_global {
 	uint32_t workers; /* auto is already the number of online CPUs */
 	const char *user; /* "" none */
@@ -74,6 +79,7 @@ struct conf_global {
 	struct conf_log log;
 	struct conf_log access_log; /* level unused */
 	struct conf_control control;
+	struct conf_admin admin;
 };
 
 struct conf_tcp {

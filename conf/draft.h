@@ -82,7 +82,7 @@ struct draft {
 	size_t nfrontends;
 	size_t nbackends;
 	size_t nservers;      /* of all backends */
-	size_t naddresses[2]; /* in lists, by enum address_use */
+	size_t naddresses[3]; /* in lists, by enum address_use */
 	size_t ncidrs;        /* of all lists */
 	bool readable;        /* it was YAML, there is something to check */
 	bool frontends_said;  /* that `frontends` is misspelt or no map */

@@ -136,6 +136,7 @@ static void overrides_apply(struct draft *draft, const struct conf_overrides *ov
 {
 	const struct conf_table *log_table = global_key("log")->section;
 	const struct conf_table *control_table = global_key("control")->section;
+	const struct conf_table *admin_table = global_key("admin")->section;
 	struct conf_global *global = &draft->global;
 
 	if (overrides == NULL)
@@ -144,6 +145,8 @@ static void overrides_apply(struct draft *draft, const struct conf_overrides *ov
 	override(draft, "pidfile", global_key("pidfile"), &global->pidfile, overrides->pidfile);
 	override(draft, "control", table_find(control_table, "path"), &global->control.path,
 		overrides->control);
+	override(draft, "admin", table_find(admin_table, "bind"), &global->admin.bind,
+		overrides->admin);
 	override(draft, "loglevel", table_find(log_table, "level"), &global->log.level,
 		overrides->loglevel);
 	override(draft, "logformat", table_find(log_table, "format"), &global->log.format,

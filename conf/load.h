@@ -28,6 +28,7 @@ struct conf_overrides {
 	const char *logformat;
 	const char *pidfile;
 	const char *control; /* global.control.path */
+	const char *admin;   /* global.admin.bind */
 };
 
 /* path "-" is standard input. A file whose top level is `Apps` is a predecessor's (predecessors.md) and

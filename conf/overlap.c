@@ -13,9 +13,9 @@ enum space { SPACE_V4, SPACE_V6, SPACE_NAME, SPACE_UNIX };
 struct bind {
 	const struct address *address;
 	const struct conf_mark *mark;
-	const struct draft_frontend *frontend;
-	const char *interface; /* interned; NULL: any */
-	size_t clash;          /* the first other one that it clashes with; its own number: none */
+	const struct draft_frontend *frontend; /* NULL: it is global.admin's */
+	const char *interface;                 /* interned; NULL: any */
+	size_t clash; /* the first other one that it clashes with; its own number: none */
 };
 
 struct claim {
@@ -127,6 +127,23 @@ static void claim_frontend(struct overlap *overlap, const struct draft_frontend 
 	}
 }
 
+/* Loopback alone where the address has no host. The first of all, so that it is always the other one that clashes. */
+static void claim_admin(struct overlap *overlap, const struct conf_admin *admin)
+{
+	const struct address *address = &admin->bind;
+
+	if (address->text == NULL)
+		return;
+	overlap->binds[overlap->nbinds] = (struct bind){ .address = address, .clash = 0 };
+	overlap->nbinds++;
+	if (address->kind != ADDRESS_ANY) {
+		claim_address(overlap, address, true);
+		return;
+	}
+	claim_literal(overlap, "127.0.0.1", true);
+	claim_literal(overlap, "::1", true);
+}
+
 static int by_space_and_port(const void *a_, const void *b_)
 {
 	const struct claim *a = a_, *b = b_;
@@ -153,28 +170,31 @@ static void compare(struct overlap *overlap, const struct claim *a, const struct
 
 static void say(struct draft *draft, const struct bind *later, const struct bind *earlier)
 {
-	const char *name = quote_text(draft->scratch, earlier->frontend->conf.name);
+	const char *name = "global.admin";
 	const char *where = "";
 
-	if (earlier->mark->line != 0)
+	if (earlier->frontend != NULL)
+		name = arena_printf(draft->scratch, "frontend %s",
+			quote_text(draft->scratch, earlier->frontend->conf.name));
+	if (earlier->mark != NULL && earlier->mark->line != 0)
 		where = arena_printf(draft->scratch, " in line %u", earlier->mark->line);
 	if (strcmp(later->address->text, earlier->address->text) == 0)
-		problem_add(&draft->problems, later->mark, "`%s` is taken by frontend %s%s",
+		problem_add(&draft->problems, later->mark, "`%s` is taken by %s%s",
 			later->address->text, name, where);
 	else
-		problem_add(&draft->problems, later->mark,
-			"`%s` overlaps `%s`, taken by frontend %s%s", later->address->text,
-			earlier->address->text, name, where);
+		problem_add(&draft->problems, later->mark, "`%s` overlaps `%s`, taken by %s%s",
+			later->address->text, earlier->address->text, name, where);
 }
 
 void draft_check_overlap(struct draft *draft)
 {
-	size_t room = draft->naddresses[ADDRESS_BIND] + 1;
+	size_t room = draft->naddresses[ADDRESS_BIND] + 2;
 	struct overlap overlap = { .scratch = draft->scratch, .texts = names_new(draft->scratch) };
 	const struct draft_frontend *frontend;
 
 	overlap.binds = arena_alloc(draft->scratch, room * sizeof(*overlap.binds));
 	overlap.claims = arena_alloc(draft->scratch, 3 * room * sizeof(*overlap.claims));
+	claim_admin(&overlap, &draft->global.admin);
 	for (frontend = TAILQ_FIRST(&draft->frontends); frontend != NULL;
 		frontend = TAILQ_NEXT(frontend, next))
 		claim_frontend(&overlap, frontend);

@@ -112,6 +112,19 @@ static const struct conf_key control_keys[] = {
 };
 static const struct conf_table control_table = TABLE("the control socket", control_keys);
 
+static const struct conf_key admin_keys[] = {
+	{ .name = "bind",
+		.type = CONF_ADDRESS,
+		FIELD(conf_admin, bind),
+		.optional = true,
+		.use = ADDRESS_ADMIN,
+		.value = "",
+		.unit = "address",
+		.description =
+			"of the dashboard and of /metrics; :PORT is loopback alone; \"\": off" },
+};
+static const struct conf_table admin_table = TABLE("the admin page", admin_keys);
+
 static const struct conf_key global_keys[] = {
 	{ .name = "workers",
 		.type = CONF_WORKERS,
@@ -216,6 +229,11 @@ static const struct conf_key global_keys[] = {
 		.section = &control_table,
 		.change = CHANGE_RESTART,
 		.description = "the socket that proxyctl talks to" },
+	{ .name = "admin",
+		.type = CONF_SECTION,
+		FIELD(conf_global, admin),
+		.section = &admin_table,
+		.description = "HTTP: dashboard, /metrics, /healthz, /readyz; read only" },
 };
 const struct conf_table conf_global_table = TABLE("global", global_keys);
 

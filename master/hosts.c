@@ -45,7 +45,8 @@ static void *hosts_memory(void *memory)
 /* The names of all addresses, with repetitions, in an array that the caller frees. */
 static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 {
-	size_t most = 1;
+	const struct address *admin = &conf->global.admin.bind;
+	size_t most = 2;
 	size_t n = 0;
 	const char **names;
 
@@ -54,6 +55,8 @@ static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 	for (size_t i = 0; i < conf->nbackends; i++)
 		most += 2 * conf->backends[i].nservers;
 	names = hosts_memory(calloc(most, sizeof(const char *)));
+	if (admin->text != NULL && admin->kind == ADDRESS_NAME)
+		names[n++] = admin->host;
 	for (size_t i = 0; i < conf->nfrontends; i++) {
 		for (size_t j = 0; j < conf->frontends[i].nbinds; j++) {
 			if (conf->frontends[i].binds[j].kind == ADDRESS_NAME)

@@ -22,7 +22,12 @@ enum options_long {
 	OPTION_LOGFORMAT,
 	OPTION_PIDFILE,
 	OPTION_CONTROL,
+	OPTION_ADMIN,
+	OPTION_PPROF,
 };
+
+/* What the predecessor's users looked at, and where. */
+#define OPTIONS_PPROF_ADMIN "127.0.0.1:6060"
 
 /* The letters stand here too for the sake of `-f=8080`, which the predecessors take. */
 static const struct option options_table[] = {
@@ -40,6 +45,8 @@ static const struct option options_table[] = {
 	{ "loglevel", required_argument, NULL, OPTION_LOGLEVEL },
 	{ "logformat", required_argument, NULL, OPTION_LOGFORMAT },
 	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "admin", required_argument, NULL, OPTION_ADMIN },
+	{ "pprof", optional_argument, NULL, OPTION_PPROF },
 	{ "pidfile", required_argument, NULL, OPTION_PIDFILE },
 	{ "daemon", no_argument, NULL, 'D' },
 	{ "version", no_argument, NULL, 'V' },
@@ -66,6 +73,8 @@ static const char options_help_text[] =
 	"      --loglevel LEVEL    debug, info, warn, error, or 0 to 7 (0 debug, 3 error, 7 nothing)\n"
 	"      --logformat FORMAT  text or json\n"
 	"      --control PATH      over global.control.path\n"
+	"      --admin ADDR        over global.admin.bind; -pprof is --admin " OPTIONS_PPROF_ADMIN
+	"\n"
 	"      --pidfile FILE      over global.pidfile\n"
 	"  -D, --daemon            go to the background once it serves\n"
 	"  -V, --version           versions of proxyd and of its libraries\n"
@@ -164,6 +173,17 @@ static int options_take_address(struct options *options, struct options_seen *se
 	return 0;
 }
 
+/* A switch, as the predecessor has it: -pprof, -pprof=false. */
+static int options_take_pprof(struct options *options)
+{
+	if (optarg == NULL || strcmp(optarg, "true") == 0 || strcmp(optarg, "1") == 0)
+		options->overrides.admin = OPTIONS_PPROF_ADMIN;
+	else if (strcmp(optarg, "false") != 0 && strcmp(optarg, "0") != 0)
+		return options_wrong(
+			"-pprof=%s: it is true or false; --admin takes an address", optarg);
+	return 0;
+}
+
 static int options_take(struct options *options, struct options_seen *seen, int option)
 {
 	switch (option) {
@@ -208,6 +228,11 @@ static int options_take(struct options *options, struct options_seen *seen, int 
 	case OPTION_CONTROL:
 		options->overrides.control = optarg;
 		return 0;
+	case OPTION_ADMIN:
+		options->overrides.admin = optarg;
+		return 0;
+	case OPTION_PPROF:
+		return options_take_pprof(options);
 	case OPTION_PIDFILE:
 		options->overrides.pidfile = optarg;
 		return 0;

@@ -32,7 +32,7 @@ write_config()
 	run -0 --separate-stderr "$PROXYD" --help
 	assert_eq "$stderr" ""
 	for option in -c --config -t -T -f -p --listen --forward --protocol --balance --demo -w --workers \
-		--loglevel --logformat --control --pidfile -D --daemon -V --version -h --help; do
+		--loglevel --logformat --control --admin --pidfile -D --daemon -V --version -h --help; do
 		grep -qE -- "(^|[^-a-z])$option([^a-z]|$)" <<<"$output" || { echo "no $option" >&2 && false; }
 	done
 	run -0 "$PROXYD" -h
@@ -48,8 +48,8 @@ write_config()
 @test "options: an unknown option is said in one line, exit 2" {
 	refuses "unknown option --nope" --nope
 	refuses "unknown option -x" -x
-	refuses "unknown option --admin" --admin :6060
-	refuses "unknown option -pprof" -pprof :6060
+	refuses "unexpected argument :6060" -pprof :6060
+	refuses "it is true or false" -pprof=:6060
 	refuses "unexpected argument foo" foo
 }
 
