@@ -2,7 +2,7 @@
  * every other process. What lies in it and who may write it:
  *
  *   header    magic, version, sizes                      the master, once
- *   master    names, generation, history                 the master
+ *   master    names, generation, history, events         the master
  *   checker   health of every server, addresses         the checker
  *   keeper    heartbeat, what it keeps                   the keeper
  *   shared    active relays, cursors, ejections, connect everyone, atomics only
@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/events.h"
 #include "common/histogram.h"
 #include "common/history.h"
 #include "common/journal.h"
@@ -58,12 +59,19 @@ enum admin_state {
 	ADMIN_MAINT, /* the same, and is not checked */
 };
 
+enum shm_server_flags {
+	SHM_SERVER_BACKUP = 1 << 0,
+	SHM_SERVER_DYNAMIC = 1 << 1,    /* it is there while shm_address has an address of it */
+	SHM_SERVER_NO_ADDRESS = 1 << 2, /* its name does not resolve */
+	SHM_SERVER_CHECKED = 1 << 3,    /* there is an active check */
+};
+
 /* What the operator wants of a server: from the configuration at first, then changed while it runs. */
 struct shm_admin {
 	_Atomic uint32_t state;   /* enum admin_state */
 	_Atomic uint32_t weight;  /* 0 to 256 */
 	_Atomic uint32_t maxconn; /* 0: no limit */
-	_Atomic uint32_t unused;
+	_Atomic uint32_t flags;   /* enum shm_server_flags, of the configuration */
 
 	/* what the configuration said last: only where that changes does a reload change the above */
 	uint32_t file_state;
@@ -104,6 +112,14 @@ struct shm_master {
 	uint32_t log_file_level; /* what the configuration said last: where that changes it wins */
 	uint32_t log_known;      /* 0: nobody said anything yet */
 	uint32_t unused;
+	_Atomic uint64_t heartbeat_ms; /* of the master: at least once a second */
+	_Atomic uint32_t pid;
+	_Atomic uint32_t stopping; /* 1: the daemon was asked to end */
+	struct shm_events events;
+	_Atomic uint32_t frontend_backend[SHM_FRONTENDS_MAX]; /* place; SHM_NONE: a service */
+	_Atomic uint32_t
+		server_seen[SHM_SERVERS_MAX]; /* its state as it was told last, as an event */
+	_Atomic uint32_t backend_seen[SHM_BACKENDS_MAX]; /* the same; 0: nothing was */
 	struct shm_names names[SHM_KINDS];
 	struct shm_admin admin[SHM_SERVERS_MAX];
 	struct shm_belongings belongings;

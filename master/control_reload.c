@@ -16,6 +16,11 @@ int verb_generations(struct control_request *request)
 	return control_show(request, &view_generations);
 }
 
+int verb_events(struct control_request *request)
+{
+	return control_show(request, &view_events);
+}
+
 /* All errors, one a line. */
 static int reload_print_errors(struct control_request *request, const struct conf_errors *errors)
 {

@@ -276,6 +276,26 @@ static int control_refuse(struct control_request *request, const struct control_
 		verb->role == ROLE_READER ? conf->group : "");
 }
 
+/* Who changes what: in the log, and with all its words as an event. */
+static void control_tell(const struct control_request *request, const struct control_verb *verb)
+{
+	const struct event_what what = { EVENT_OPERATOR, EVENT_INFO, "" };
+	const struct control_line *line = request->line;
+	char text[EVENT_TEXT_MAX] = "";
+	size_t len = 0;
+
+	log_info("control: `%s` by uid %u (pid %d)", verb->words, (unsigned)request->peer->uid,
+		(int)request->peer->pid);
+	if (verb->handler == verb_diff)
+		return; /* it changes nothing */
+	for (size_t i = 0; i < line->nwords && len < sizeof(text); i++)
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s%s", i > 0 ? " " : "", line->words[i]);
+	for (size_t i = 0; i < line->noptions && len < sizeof(text); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, " %s", line->options[i]);
+	events_add(request->source->shm, &what, "%s (uid %u)", text, (unsigned)request->peer->uid);
+}
+
 int control_verb_run(struct control_request *request)
 {
 	const struct control_line *line = request->line;
@@ -303,7 +323,6 @@ int control_verb_run(struct control_request *request)
 			verb->arguments[0] != '\0' ? " [" : "", verb->arguments,
 			verb->arguments[0] != '\0' ? "]" : "");
 	if (verb->role == ROLE_OPERATOR)
-		log_info("control: `%s` by uid %u (pid %d)", verb->words,
-			(unsigned)request->peer->uid, (int)request->peer->pid);
+		control_tell(request, verb);
 	return verb->handler(request);
 }

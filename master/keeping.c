@@ -88,7 +88,7 @@ void keeping_child(struct process *process, int line_fd)
 	if (supervisor->keeping.awaited && line_fd >= 0)
 		process->line_fd = fcntl(line_fd, F_DUPFD_CLOEXEC, 3);
 	/* A worker without a line is told of one as soon as there is a keeper. */
-	if (process->role == CHILD_CHECKER || line_fd >= 0)
+	if (process->role != CHILD_WORKER || line_fd >= 0)
 		keeping_send(supervisor, &message);
 }
 
@@ -184,9 +184,11 @@ static uint32_t keeping_count(struct shm *shm, uint32_t slot)
 	return relays;
 }
 
-static void departed_say(const struct departed *departed, uint32_t moved, uint32_t lost)
+static void departed_say(struct supervisor *supervisor, const struct departed *departed,
+	uint32_t moved, uint32_t lost)
 {
 	char relays[64] = "";
+	char text[EVENT_TEXT_MAX];
 
 	if (departed->end.planned && lost == 0) {
 		log_debug("%s (pid %d) %s", departed->name, departed->child.pid, departed->end.end);
@@ -194,8 +196,9 @@ static void departed_say(const struct departed *departed, uint32_t moved, uint32
 	}
 	if (moved > 0)
 		snprintf(relays, sizeof(relays), ", %u relays moved", moved);
-	log_warnx("%s (pid %d) %s%s, %u relays lost%s", departed->name, departed->child.pid,
+	snprintf(text, sizeof(text), "(pid %d) %s%s, %u relays lost%s", departed->child.pid,
 		departed->end.end, relays, lost, departed->end.next);
+	supervisor_tell_people(supervisor, departed->name, EVENT_WARN, text);
 }
 
 /* The slot is free from now on. */
@@ -207,7 +210,7 @@ static void departed_finish(
 	TAILQ_REMOVE(&supervisor->keeping.departed, departed, link);
 	(void)shm_slot_reap(supervisor->env->shm, departed->child.slot);
 	keeping_send_gone(supervisor, &departed->child);
-	departed_say(departed, moved, lost);
+	departed_say(supervisor, departed, moved, lost);
 	free(departed);
 }
 
@@ -392,6 +395,8 @@ void keeping_begin(struct supervisor *supervisor)
 	keeping_listeners(supervisor);
 	if (process_alive(&supervisor->checker))
 		keeping_child(&supervisor->checker, -1);
+	if (process_alive(&supervisor->admin))
+		keeping_child(&supervisor->admin, -1);
 	supervisor->keeping.settling = true;
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
 		if (process_alive(worker))

@@ -5,7 +5,9 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
@@ -18,6 +20,7 @@
 #include "master/logs.h"
 #include "master/master_impl.h"
 #include "master/notify.h"
+#include "master/observer.h"
 #include "master/pidfile.h"
 #include "master/place.h"
 #include "master/program.h"
@@ -31,6 +34,8 @@
 
 void master_stop(struct master *master, uint32_t drain_ms)
 {
+	if (master->ours)
+		shm_master(master->shm)->stopping = 1;
 	control_stopping(master->control);
 	logs_stop(master->logs);
 	closing_stop(master->closing);
@@ -45,6 +50,7 @@ void master_stop(struct master *master, uint32_t drain_ms)
 
 static void master_begin_stop(struct master *master)
 {
+	static const struct event_what stops = { EVENT_DAEMON, EVENT_WARN, "" };
 	const uint32_t drain_ms = master->config->conf->global.drain_timeout_ms;
 	const uint32_t relays = shm_shared(master->shm)->active;
 
@@ -54,6 +60,7 @@ static void master_begin_stop(struct master *master)
 		log_info("stopping: %u relays may finish", relays);
 	else
 		log_info("stopping: %u relays have %u ms to finish", relays, drain_ms);
+	events_add(master->shm, &stops, "proxyd stops");
 	notify_stopping();
 	master_stop(master, drain_ms);
 }
@@ -139,6 +146,21 @@ void on_master_retry(int fd, short what, void *arg)
 	supervisor_listeners(master->supervisor);
 }
 
+/* For those who look at shared memory alone. */
+static void master_show_itself(struct master *master)
+{
+	static const struct event_what starts = { EVENT_DAEMON, EVENT_GOOD, "" };
+	struct shm_master *pages = shm_master(master->shm);
+
+	pages->pid = (uint32_t)getpid();
+	pages->heartbeat_ms = clock_now_ms();
+	pages->stopping = 0;
+	if (!master->follows)
+		events_add(master->shm, &starts, "proxyd %s serves, pid %d", PROXYD_VERSION,
+			(int)getpid());
+	master->observer = observer_new(master->base, master->shm);
+}
+
 void master_started(struct master *master)
 {
 	if (master->pidfile != NULL && pidfile_commit(master->pidfile) < 0) {
@@ -149,6 +171,7 @@ void master_started(struct master *master)
 	}
 	log_info("serving; frontends: %zu, workers: %u", master->config->conf->nfrontends,
 		master->config->conf->global.workers);
+	master_show_itself(master);
 	if (program_is_next() && master->ask->daemon)
 		daemonize_follow(master_log_is_stderr(master));
 	daemonize_ready(master->daemonize, master_log_is_stderr(master));
@@ -218,6 +241,13 @@ static void on_supervisor_returned(void *arg)
 	rebalance_returned(master->rebalance);
 }
 
+static void on_supervisor_ask(int fd, void *arg)
+{
+	struct master *master = arg;
+
+	control_ask(master->control, fd);
+}
+
 static void on_listener_closed(uint32_t id, void *arg)
 {
 	struct master *master = arg;
@@ -259,6 +289,7 @@ static void master_make_children(struct master *master)
 		.on_taken = on_supervisor_taken,
 		.on_keeper_died = on_supervisor_keeper_died,
 		.on_returned = on_supervisor_returned,
+		.on_ask = on_supervisor_ask,
 		.on_done = on_supervisor_done,
 		.arg = master,
 	};
@@ -319,6 +350,8 @@ static void master_say_binds(const struct master *master)
 		for (size_t j = 0; j < frontend->nbinds; j++)
 			log_info("frontend %s: %s", frontend->name, frontend->binds[j].text);
 	}
+	if (master->config->conf->global.admin.bind.text != NULL)
+		log_info("admin: %s", master->config->conf->global.admin.bind.text);
 }
 
 static void master_serve(struct master *master)
@@ -362,6 +395,7 @@ static void master_clean(struct master *master)
 	sampler_free(master->sampler);
 	upgrade_free(master->upgrade);
 	succeed_free(master->succeed);
+	observer_free(master->observer);
 	reload_free(master->reload);
 	logs_free(master->logs);
 	closing_free(master->closing);

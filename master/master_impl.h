@@ -34,6 +34,7 @@ struct master {
 	struct signals *signals;   /* owned */
 	struct event *retry;       /* owned timer: bind_retry */
 	struct notify *watchdog;   /* owned */
+	struct observer *observer; /* owned; NULL before it serves */
 	struct handover *handover; /* owned */
 	struct supervisor_env env;
 	struct supervisor *supervisor; /* owned */

@@ -100,6 +100,22 @@ static bool place_admin(struct shm *shm, const struct conf_server *server)
 	return true;
 }
 
+static void place_flags(
+	struct shm *shm, const struct conf_backend *backend, const struct conf_server *server)
+{
+	uint32_t flags = 0;
+
+	if (server->backup)
+		flags |= SHM_SERVER_BACKUP;
+	if (server->dynamic)
+		flags |= SHM_SERVER_DYNAMIC;
+	else if (server->naddrs == 0)
+		flags |= SHM_SERVER_NO_ADDRESS;
+	if (backend->check.type != CHECK_NONE)
+		flags |= SHM_SERVER_CHECKED;
+	shm_master(shm)->admin[server->place].flags = flags;
+}
+
 /* The epoch moves after what it stands for. */
 static void place_commit_backend(
 	struct shm *shm, const struct conf_backend *backend, uint32_t generation)
@@ -108,6 +124,7 @@ static void place_commit_backend(
 
 	for (size_t i = 0; i < backend->nservers; i++) {
 		changed = place_admin(shm, &backend->servers[i]) || changed;
+		place_flags(shm, backend, &backend->servers[i]);
 		shm_place_stays(shm, SHM_SERVER, backend->servers[i].place, generation);
 	}
 	shm_place_stays(shm, SHM_BACKEND, backend->place, generation);
@@ -117,8 +134,13 @@ static void place_commit_backend(
 
 void place_commit(const struct conf *conf, struct shm *shm, uint32_t generation)
 {
-	for (size_t i = 0; i < conf->nfrontends; i++)
-		shm_place_stays(shm, SHM_FRONTEND, conf->frontends[i].place, generation);
+	for (size_t i = 0; i < conf->nfrontends; i++) {
+		const struct conf_frontend *frontend = &conf->frontends[i];
+
+		shm_master(shm)->frontend_backend[frontend->place] =
+			frontend->backend != NULL ? frontend->backend->place : SHM_NONE;
+		shm_place_stays(shm, SHM_FRONTEND, frontend->place, generation);
+	}
 	for (size_t i = 0; i < conf->nbackends; i++)
 		place_commit_backend(shm, &conf->backends[i], generation);
 	shm_master(shm)->generation = generation;

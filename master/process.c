@@ -153,6 +153,9 @@ static void process_prepare_pages(struct process *process)
 	case CHILD_KEEPER:
 		shm_keeper(shm)->heartbeat_ms = process->started_ms;
 		return;
+	case CHILD_ADMIN:
+		process->heard_ms = process->started_ms;
+		return;
 	case CHILD_WORKER:
 		break;
 	}
@@ -237,6 +240,8 @@ void process_spawn(struct process *process)
 			successor_born(supervisor);
 		else
 			keeping_child(process, line[0]);
+		if (process->role == CHILD_ADMIN)
+			admin_born(process);
 	}
 	for (size_t i = 0; i < NELEMS(line); i++) {
 		if (line[i] >= 0)
@@ -276,8 +281,8 @@ static void process_say_death(const struct process *process, const struct keepin
 	if (end->planned)
 		log_debug("%s (pid %d) %s", process->name, (int)process->pid, end->end);
 	else
-		log_warnx(
-			"%s (pid %d) %s%s", process->name, (int)process->pid, end->end, end->next);
+		process_tell_people(process, EVENT_WARN, "(pid %d) %s%s", (int)process->pid,
+			end->end, end->next);
 }
 
 static void process_release(struct process *process)
@@ -311,6 +316,7 @@ static void process_bury(struct process *process, const struct keeping_end *end)
 		process_say_death(process, end);
 		return;
 	case CHILD_CHECKER:
+	case CHILD_ADMIN:
 		process_say_death(process, end);
 		keeping_child_gone(process);
 		return;
@@ -328,6 +334,7 @@ static void process_died(struct process *process, const siginfo_t *info)
 	process->deaths++;
 	process->young_deaths = young && !process->ending ? process->young_deaths + 1 : 0;
 	process_describe_end(process, info, &end);
+	process->missed = process->missed || !end.planned;
 	again = supervisor_process_died(supervisor, process);
 	if (again && process_delay_ms(process) == 0)
 		snprintf(end.next, sizeof(end.next), ", started again now");

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "common/channel.h"
+#include "common/events.h"
 #include "common/shm.h"
 #include "master/generation.h"
 #include "master/keeping.h"
@@ -40,12 +41,14 @@ struct process {
 	struct channel *channel; /* owned; kept until the death, also when it ended */
 	struct event *respawn;   /* owned timer */
 	uint64_t started_ms;
+	uint64_t heard_ms;      /* of the admin: its last sign of life */
 	struct starved starved; /* of CPU, while it is silent */
 	bool killed;            /* by us, and it was said why */
 	bool found;             /* it is no child of ours: what it ended with nobody can tell */
 	int found_fd;           /* owned; an orphan's channel; -1 */
 	int line_fd;        /* owned; the keeper's end of its line, until there is a keeper; -1 */
 	bool was_ready;     /* once at least */
+	bool missed;        /* it died without being asked to, and is not back yet */
 	bool ending;        /* it was told to go */
 	uint64_t end_by_ms; /* killed when it is there still; 0: it has time */
 	uint32_t deaths;
@@ -76,6 +79,7 @@ struct supervisor {
 	struct generations generations;
 	struct generation *serving; /* one of them */
 	struct process checker;
+	struct process admin;
 	struct process keepers[2];
 	struct process *keeper; /* one of them */
 	struct process *
@@ -111,6 +115,20 @@ void process_leave(struct process *process, uint32_t drain_ms);
 
 /* Tell it something that has no payload; fd < 0: and no fd. */
 void process_tell(struct process *process, enum message_type type, int fd);
+
+/* What the admin process says. Returns -1 when it says no such thing. */
+MUST_USE int admin_message(struct process *admin, struct message *message);
+
+/* It has just been forked. */
+void admin_born(struct process *admin);
+
+/* What became of it, as a warning in the log and as an event. GOOD is no warning. */
+void process_tell_people(const struct process *process, enum event_level level, const char *format,
+	...) PRINTF_LIKE(3, 4);
+
+/* The same of one that is known by its name alone. */
+void supervisor_tell_people(
+	struct supervisor *supervisor, const char *name, enum event_level level, const char *text);
 
 /* It did what it must not: it is killed, and why is said. */
 void process_broken(struct process *process, const char *why);

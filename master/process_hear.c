@@ -1,6 +1,8 @@
 /* What one child says, and what becomes of one that says what it must not.
  */
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/pidfd.h>
 
 #include "common/channel.h"
@@ -10,11 +12,39 @@
 #include "master/handover.h"
 #include "master/process.h"
 
+/* Not before what there is to be told of is ours. */
+void supervisor_tell_people(
+	struct supervisor *supervisor, const char *name, enum event_level level, const char *text)
+{
+	const struct event_what what = { EVENT_PROCESS, level, name };
+
+	if (level == EVENT_GOOD)
+		log_info("%s %s", name, text);
+	else if (level == EVENT_BAD)
+		log_errorx("%s %s", name, text);
+	else
+		log_warnx("%s %s", name, text);
+	if (supervisor->serving->state == GENERATION_SERVING)
+		events_add(supervisor->env->shm, &what, "%s", text);
+}
+
+void process_tell_people(
+	const struct process *process, enum event_level level, const char *format, ...)
+{
+	char text[EVENT_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	supervisor_tell_people(process->supervisor, process->name, level, text);
+}
+
 void process_broken(struct process *process, const char *why)
 {
 	if (process->killed)
 		return;
-	log_errorx("%s (pid %d): %s; killing it", process->name, (int)process->pid, why);
+	process_tell_people(process, EVENT_BAD, "(pid %d): %s; killing it", (int)process->pid, why);
 	process_kill(process);
 }
 
@@ -30,6 +60,9 @@ static void process_is_ready(struct process *process, const struct msg_ready *re
 	process->was_ready = true;
 	log_debug("%s (pid %d) is ready after %llu ms", process->name, (int)process->pid,
 		(unsigned long long)(clock_now_ms() - process->started_ms));
+	if (process->missed)
+		process_tell_people(process, EVENT_GOOD, "is back (pid %d)", (int)process->pid);
+	process->missed = false;
 	supervisor_process_ready(process->supervisor, process);
 }
 
@@ -82,6 +115,10 @@ static void on_child_message(struct channel *channel, struct message *message, v
 		return;
 	case CHILD_KEEPER:
 		if (keeping_message(process->supervisor, message) == 0)
+			return;
+		break;
+	case CHILD_ADMIN:
+		if (admin_message(process, message) == 0)
 			return;
 		break;
 	case CHILD_CHECKER:

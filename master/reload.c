@@ -66,6 +66,21 @@ static void reload_answer(
 	}
 }
 
+/* As an event, with its first line. */
+static void reload_tell(struct reload *reload, enum reload_result result, const char *text)
+{
+	static const enum event_level levels[] = {
+		[RELOAD_NEVER] = EVENT_INFO,
+		[RELOAD_DONE] = EVENT_GOOD,
+		[RELOAD_UNCHANGED] = EVENT_INFO,
+		[RELOAD_REFUSED] = EVENT_BAD,
+	};
+	const struct event_what what = { EVENT_RELOAD, levels[result], "" };
+
+	events_add(reload->env.shm, &what, "%s%.*s", result == RELOAD_REFUSED ? "refused: " : "",
+		(int)strcspn(text, "\n"), text);
+}
+
 static void reload_remember_last(struct reload *reload, enum reload_result result, const char *text)
 {
 	struct reload_last *last = &reload->last;
@@ -73,6 +88,7 @@ static void reload_remember_last(struct reload *reload, enum reload_result resul
 	last->result = result;
 	last->at_wall_s = (uint64_t)time(NULL);
 	last->generation = shm_master(reload->env.shm)->generation;
+	reload_tell(reload, result, text);
 	snprintf(last->message, sizeof(last->message), "%.*s", (int)strcspn(text, "\n"), text);
 }
 

@@ -119,6 +119,7 @@ extern const struct view view_generations;
 extern const struct view view_stats;
 extern const struct view view_history;
 extern const struct view view_limits;
+extern const struct view view_events;
 extern const struct view view_diff; /* conf is the one that serves */
 
 /* For those who fill a row: the next cell. */

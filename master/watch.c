@@ -6,7 +6,9 @@
 #include "master/config.h"
 #include "master/process.h"
 
-#define WATCH_STARVED_LIMITS 5    /* times its limit: then even a child without CPU is given up */
+#define WATCH_STARVED_LIMITS 5 /* times its limit: then even a child without CPU is given up */
+#define WATCH_EVERY_MIN_MS   10
+#define WATCH_EVERY_MAX_MS   1000 /* it is the master's own sign of life, too */
 #define WATCH_READY_MIN_MS   5000 /* a child may take this long to get ready, or 10 heartbeats */
 
 static uint64_t process_heartbeat_ms(const struct process *process)
@@ -18,6 +20,8 @@ static uint64_t process_heartbeat_ms(const struct process *process)
 		return shm_slot(shm, process->slot)->heartbeat_ms;
 	case CHILD_CHECKER:
 		return shm_checker(shm)->heartbeat_ms;
+	case CHILD_ADMIN:
+		return process->heard_ms;
 	case CHILD_KEEPER:
 		break;
 	}
@@ -55,8 +59,8 @@ static void process_watch(struct process *process, uint64_t now_ms)
 	if (process->killed)
 		return;
 	if (process->end_by_ms != 0 && now_ms > process->end_by_ms) {
-		log_warnx("%s (pid %d) was told to go and has not, killing it", process->name,
-			(int)process->pid);
+		process_tell_people(process, EVENT_WARN,
+			"(pid %d) was told to go and has not, killing it", (int)process->pid);
 		process_kill(process);
 		return;
 	}
@@ -71,7 +75,8 @@ static void process_watch(struct process *process, uint64_t now_ms)
 	if (now_ms - since_ms <= WATCH_STARVED_LIMITS * limit_ms &&
 		starved_is(&process->starved, process->pid, now_ms))
 		return;
-	log_warnx("%s (pid %d) %s for %llu ms, killing it", process->name, (int)process->pid,
+	process_tell_people(process, EVENT_BAD, "(pid %d) %s for %llu ms, killing it",
+		(int)process->pid,
 		process->state == PROCESS_READY ? "is silent" : "does not get ready",
 		(unsigned long long)(now_ms - since_ms));
 	process_kill(process);
@@ -87,12 +92,16 @@ void supervisor_watch(struct supervisor *supervisor)
 	if (now_ms - supervisor->watched_ms > conf->global.heartbeat_timeout_ms / 2)
 		supervisor->grace_ms = now_ms;
 	supervisor->watched_ms = now_ms;
+	if (supervisor->serving->state == GENERATION_SERVING)
+		shm_master(supervisor->env->shm)->heartbeat_ms = now_ms;
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL) {
 		if (process_alive(worker))
 			process_watch(worker, now_ms);
 	}
 	if (process_alive(&supervisor->checker))
 		process_watch(&supervisor->checker, now_ms);
+	if (process_alive(&supervisor->admin))
+		process_watch(&supervisor->admin, now_ms);
 	if (process_alive(supervisor->keeper))
 		process_watch(supervisor->keeper, now_ms);
 	if (process_alive(supervisor->spare))
@@ -103,10 +112,14 @@ void supervisor_watch(struct supervisor *supervisor)
 
 void supervisor_watch_begin(struct supervisor *supervisor)
 {
-	const uint32_t every_ms =
-		supervisor->serving->config->conf->global.heartbeat_timeout_ms / 4;
-	const struct timeval every = supervisor_timeval(every_ms > 10 ? every_ms : 10);
+	uint32_t every_ms = supervisor->serving->config->conf->global.heartbeat_timeout_ms / 4;
+	struct timeval every;
 
+	if (every_ms < WATCH_EVERY_MIN_MS)
+		every_ms = WATCH_EVERY_MIN_MS;
+	if (every_ms > WATCH_EVERY_MAX_MS)
+		every_ms = WATCH_EVERY_MAX_MS;
+	every = supervisor_timeval(every_ms);
 	supervisor->watched_ms = clock_now_ms();
 	event_add(supervisor->watch, &every);
 }
