@@ -21,6 +21,7 @@ enum child_role {
 	CHILD_WORKER,
 	CHILD_CHECKER,
 	CHILD_KEEPER,
+	CHILD_ADMIN,
 };
 
 struct child {
@@ -53,6 +54,7 @@ struct event_base *child_event_base(void);
 int worker_main(const struct child *child);
 int keeper_main(const struct child *child); /* this one lives in master/ */
 int checker_main(const struct child *child);
+int admin_main(const struct child *child);
 
 /* Exit codes of the whole program. */
 enum exit_code {

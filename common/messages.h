@@ -9,6 +9,8 @@
 #define MESSAGE_RELAYS_MAX 256 /* elements that bring none */
 #define MESSAGE_ROUTE_MAX  64  /* SHM_WORKERS_MAX */
 
+#define MSG_FRONTEND_ADMIN UINT32_MAX /* of a listener: no frontend's, the admin process accepts */
+
 enum message_type {
 	MSG_NONE,
 #define MSG_TYPE(name, side, payload, elements, fds) name,
@@ -85,7 +87,7 @@ struct msg_listener {
 /* The same as the keeper has it: what the next master needs beyond what the socket itself tells. */
 struct msg_kept_listener {
 	uint32_t id;
-	uint32_t frontend; /* place */
+	uint32_t frontend; /* place, or MSG_FRONTEND_ADMIN */
 	uint32_t
 		home; /* number of the worker whose socket it is; UINT32_MAX: all workers share it */
 	uint32_t unused;

@@ -10,9 +10,13 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/messages.h"
 #include "conf/conf.h"
 #include "master/bindings_impl.h"
 #include "master/hosts.h"
+
+#define BINDINGS_WHOSE_MAX     160
+#define BINDINGS_ADMIN_BACKLOG 64
 
 void *bindings_memory(void *memory)
 {
@@ -54,14 +58,33 @@ struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend)
 	return endpoint;
 }
 
+const struct conf_frontend *bindings_frontend(
+	const struct bindings *bindings, const struct endpoint *endpoint)
+{
+	return endpoint->frontend == BINDINGS_ADMIN
+		? &bindings->admin
+		: &bindings->conf->frontends[endpoint->frontend];
+}
+
+/* "frontend web", "global.admin". Returns buf. */
+static const char *bindings_whose(const struct bindings *bindings, const struct endpoint *endpoint,
+	char *buf, size_t buf_bytes)
+{
+	snprintf(buf, buf_bytes, "%s%s", endpoint->frontend == BINDINGS_ADMIN ? "" : "frontend ",
+		bindings_frontend(bindings, endpoint)->name);
+	return buf;
+}
+
+/* Both families; of the admin page loopback alone. */
 static void bindings_add_any(struct bindings *bindings, uint32_t frontend, uint16_t port)
 {
+	const bool admin = frontend == BINDINGS_ADMIN;
 	struct endpoint *v4 = bindings_add(bindings, frontend);
 	struct endpoint *v6;
 
-	MUST(sockaddr_from_literal("0.0.0.0", port, &v4->addr) == 0);
+	MUST(sockaddr_from_literal(admin ? "127.0.0.1" : "0.0.0.0", port, &v4->addr) == 0);
 	v6 = bindings_add(bindings, frontend);
-	MUST(sockaddr_from_literal("::", port, &v6->addr) == 0);
+	MUST(sockaddr_from_literal(admin ? "::1" : "::", port, &v6->addr) == 0);
 	v6->v6only = true;
 	v6->optional = true;
 }
@@ -74,8 +97,11 @@ static int bindings_add_name(struct bindings *bindings, uint32_t frontend,
 	size_t n = hosts_find(hosts, address->host, &addrs, &error);
 
 	if (n == 0) {
-		bindings_say(bindings, "frontend %s: cannot resolve %s: %s",
-			bindings->conf->frontends[frontend].name, address->host, error);
+		const struct endpoint whose = { .frontend = frontend };
+		char buf[BINDINGS_WHOSE_MAX];
+
+		bindings_say(bindings, "%s: cannot resolve %s: %s",
+			bindings_whose(bindings, &whose, buf, sizeof(buf)), address->host, error);
 		return -1;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -103,7 +129,7 @@ static int bindings_add_port(struct bindings *bindings, uint32_t frontend,
 		return bindings_add_name(bindings, frontend, address, hosts, port);
 	case ADDRESS_LITERAL:
 		endpoint = bindings_add(bindings, frontend);
-		endpoint->v6only = bindings->conf->frontends[frontend].tcp.v6only;
+		endpoint->v6only = bindings_frontend(bindings, endpoint)->tcp.v6only;
 		MUST(sockaddr_from_literal(address->host, port, &endpoint->addr) == 0);
 		return 0;
 	case ADDRESS_UNIX:
@@ -136,12 +162,22 @@ static int bindings_expand(struct bindings *bindings, const struct hosts *hosts)
 				result = -1;
 		}
 	}
+	if (bindings->conf->global.admin.bind.text != NULL &&
+		bindings_add_bind(
+			bindings, BINDINGS_ADMIN, &bindings->conf->global.admin.bind, hosts) < 0)
+		result = -1;
 	return result;
+}
+
+/* One socket that all accept from. */
+static bool endpoint_is_one(const struct endpoint *endpoint)
+{
+	return endpoint->frontend == BINDINGS_ADMIN || sockaddr_is_unix(&endpoint->addr);
 }
 
 static size_t bindings_sockets(const struct bindings *bindings, const struct endpoint *endpoint)
 {
-	return sockaddr_is_unix(&endpoint->addr) ? 1 : bindings->conf->global.workers;
+	return endpoint_is_one(endpoint) ? 1 : bindings->conf->global.workers;
 }
 
 struct bindings *bindings_new(
@@ -150,6 +186,11 @@ struct bindings *bindings_new(
 	struct bindings *bindings = bindings_memory(calloc(1, sizeof(*bindings)));
 
 	bindings->conf = conf;
+	bindings->admin = (struct conf_frontend){
+		.name = "global.admin",
+		.place = MSG_FRONTEND_ADMIN,
+		.tcp = { .nodelay = true, .backlog = BINDINGS_ADMIN_BACKLOG, .interface = "" },
+	};
 	bindings->on_error = on_error;
 	bindings->error_arg = arg;
 	bindings->next_id = 1;
@@ -210,10 +251,11 @@ static struct listener *listener_new(
 	*listener = (struct listener){
 		.id = bindings->next_id++,
 		.endpoint = (uint32_t)(endpoint - bindings->endpoints),
-		.place = bindings->conf->frontends[endpoint->frontend].place,
+		.place = bindings_frontend(bindings, endpoint)->place,
 		.home = home,
 		.fd = fd,
-		.shared = sockaddr_is_unix(&endpoint->addr),
+		.admin = endpoint->frontend == BINDINGS_ADMIN,
+		.shared = endpoint_is_one(endpoint),
 		.fresh = true,
 		.owner = LISTENER_NOBODY,
 	};
@@ -228,7 +270,7 @@ static int bindings_open_endpoint(
 	const size_t before = bindings->count;
 	const size_t wanted = bindings_sockets(bindings, endpoint);
 	struct bind_ask ask = {
-		.frontend = &bindings->conf->frontends[endpoint->frontend],
+		.frontend = bindings_frontend(bindings, endpoint),
 		.addr = &endpoint->addr,
 		.v6only = endpoint->v6only,
 		.quiet = endpoint->sockets > 0 || endpoint->beside,
@@ -270,24 +312,25 @@ static bool bindings_may_wait(
 static enum bindings_result bindings_say_failed(
 	struct bindings *bindings, struct endpoint *endpoint, const char *what, int error)
 {
-	const char *name = bindings->conf->frontends[endpoint->frontend].name;
 	const char *hint = bind_hint(error, &endpoint->addr);
+	char buf[BINDINGS_WHOSE_MAX];
+	const char *whose = bindings_whose(bindings, endpoint, buf, sizeof(buf));
 	char text[SOCKADDR_TEXT_MAX];
 
 	sockaddr_format(&endpoint->addr, text, sizeof(text));
 	if (endpoint->optional && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
-		log_debug("frontend %s: no IPv6 here, %s is left out", name, text);
+		log_debug("%s: no IPv6 here, %s is left out", whose, text);
 		endpoint->skipped = true;
 		return BINDINGS_OPEN;
 	}
 	if (!bindings_may_wait(bindings, endpoint, error)) {
-		bindings_say(bindings, "frontend %s: cannot %s %s: %s%s", name, what, text,
-			strerror(error), hint);
+		bindings_say(bindings, "%s: cannot %s %s: %s%s", whose, what, text, strerror(error),
+			hint);
 		return BINDINGS_FAILED;
 	}
 	if (!endpoint->warned && !endpoint->waited)
-		log_warnx("frontend %s: cannot %s %s: %s%s; tried again every %u ms", name, what,
-			text, strerror(error), hint, bindings->conf->global.bind_retry_ms);
+		log_warnx("%s: cannot %s %s: %s%s; tried again every %u ms", whose, what, text,
+			strerror(error), hint, bindings->conf->global.bind_retry_ms);
 	endpoint->warned = true;
 	return BINDINGS_RETRY;
 }
@@ -301,14 +344,15 @@ enum bindings_result bindings_open(struct bindings *bindings)
 		enum bindings_result result = BINDINGS_OPEN;
 		const char *what;
 		char text[SOCKADDR_TEXT_MAX];
+		char whose[BINDINGS_WHOSE_MAX];
 
 		if (endpoint->open || endpoint->skipped)
 			continue;
 		if (bindings_open_endpoint(bindings, endpoint, &what) < 0)
 			result = bindings_say_failed(bindings, endpoint, what, errno);
 		else if (endpoint->warned)
-			log_info("frontend %s: %s is bound at last",
-				bindings->conf->frontends[endpoint->frontend].name,
+			log_info("%s: %s is bound at last",
+				bindings_whose(bindings, endpoint, whose, sizeof(whose)),
 				sockaddr_format(&endpoint->addr, text, sizeof(text)));
 		if (result > worst)
 			worst = result;

@@ -31,6 +31,7 @@ struct listener {
 		home; /* number of the worker whose socket it is, modulo the workers that there are */
 	int fd;       /* owned by the bindings */
 	bool shared;  /* all workers have it, nobody owns it */
+	bool admin;   /* shared, but no worker's: the admin process has it */
 	bool leaving; /* its address is not configured any more: no new client gets in */
 	bool quiet;   /* bound, but it does not listen yet */
 	bool changed; /* it has another frontend than the keeper knows */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "common/messages.h"
 #include "master/bindings_impl.h"
 #include "master/takeover.h"
 
@@ -24,7 +25,8 @@ static uint32_t found_endpoint(struct bindings *bindings, const struct takeover_
 		if (sockaddr_equal(&bindings->endpoints[i].addr, &listener->addr))
 			return (uint32_t)i;
 	}
-	endpoint = bindings_add(bindings, 0);
+	endpoint = bindings_add(
+		bindings, listener->what.frontend == MSG_FRONTEND_ADMIN ? BINDINGS_ADMIN : 0);
 	endpoint->addr = listener->addr;
 	endpoint->open = true;
 	if (listener->addr.u.sa.sa_family == AF_INET6)
@@ -58,7 +60,9 @@ struct bindings *bindings_found(struct takeover_listener *listeners, size_t coun
 			.place = listeners[i].what.frontend,
 			.home = listeners[i].what.home,
 			.fd = listeners[i].fd,
-			.shared = sockaddr_is_unix(&listeners[i].addr),
+			.admin = listeners[i].what.frontend == MSG_FRONTEND_ADMIN,
+			.shared = listeners[i].what.frontend == MSG_FRONTEND_ADMIN ||
+				sockaddr_is_unix(&listeners[i].addr),
 			.owner = LISTENER_NOBODY,
 		};
 		if (listener->shared)

@@ -5,12 +5,15 @@
 #define PROXYD_MASTER_BINDINGS_IMPL_H
 
 #include "common/sockaddr.h"
+#include "conf/conf.h"
 #include "master/bind.h"
 #include "master/bindings.h"
 
+#define BINDINGS_ADMIN UINT32_MAX /* in the place of a frontend: global.admin */
+
 /* One address of one frontend. */
 struct endpoint {
-	uint32_t frontend;
+	uint32_t frontend; /* which of the configuration's, or BINDINGS_ADMIN */
 	struct sockaddr_any addr;
 	bool v6only;
 	bool optional; /* a machine without IPv6 goes without it */
@@ -29,6 +32,7 @@ struct endpoint {
 struct bindings {
 	const struct conf
 		*conf; /* borrowed; NULL: found, of a master before us, and not ours until merged */
+	struct conf_frontend admin; /* what the sockets of global.admin are like */
 	bindings_error_fn *on_error;
 	void *error_arg;
 	bool is_next;
@@ -44,6 +48,10 @@ struct bindings {
 
 /* Exits when it is NULL. */
 void *bindings_memory(void *memory);
+
+/* Whose options it has. */
+const struct conf_frontend *bindings_frontend(
+	const struct bindings *bindings, const struct endpoint *endpoint);
 
 /* One more, empty. */
 struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend);

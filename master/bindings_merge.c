@@ -8,12 +8,6 @@
 #include "conf/conf.h"
 #include "master/bindings_impl.h"
 
-static const struct conf_frontend *endpoint_frontend(
-	const struct bindings *bindings, const struct endpoint *endpoint)
-{
-	return &bindings->conf->frontends[endpoint->frontend];
-}
-
 static bool endpoint_same_address(const struct endpoint *a, const struct endpoint *b)
 {
 	return sockaddr_equal(&a->addr, &b->addr);
@@ -76,13 +70,15 @@ static int bindings_first(const struct bindings *present, const struct endpoint 
 static bool endpoint_goes_on(const struct bindings *present, const struct endpoint *old,
 	const struct bindings *next, const struct endpoint *endpoint)
 {
+	if ((old->frontend == BINDINGS_ADMIN) != (endpoint->frontend == BINDINGS_ADMIN))
+		return false;
 	if (sockaddr_is_unix(&endpoint->addr))
 		return true;
 	if (old->v6only != endpoint->v6only)
 		return false;
 	if (present->conf == NULL)
-		return bind_fits(bindings_first(present, old), endpoint_frontend(next, endpoint));
-	return !bind_differs(endpoint_frontend(present, old), endpoint_frontend(next, endpoint));
+		return bind_fits(bindings_first(present, old), bindings_frontend(next, endpoint));
+	return !bind_differs(bindings_frontend(present, old), bindings_frontend(next, endpoint));
 }
 
 void bindings_inherit(struct bindings *next, const struct bindings *present)
@@ -141,13 +137,13 @@ static void listener_options(
 static void listener_stays(struct listener *listener, const struct bindings *present,
 	const struct bindings *next, uint32_t at)
 {
-	const struct conf_frontend *is = endpoint_frontend(next, &next->endpoints[at]);
+	const struct conf_frontend *is = bindings_frontend(next, &next->endpoints[at]);
 
 	if (present->conf == NULL)
 		listener_is_taken(listener, is);
 	else
 		listener_options(listener,
-			endpoint_frontend(present, &present->endpoints[listener->endpoint]), is);
+			bindings_frontend(present, &present->endpoints[listener->endpoint]), is);
 	listener->changed = listener->place != is->place;
 	listener->place = is->place;
 	listener->endpoint = at;
@@ -193,7 +189,7 @@ static void bindings_take_new(struct bindings *present, struct bindings *next)
 	for (size_t i = 0; i < next->count; i++) {
 		struct listener *listener = next->all[i];
 		const struct conf_frontend *frontend =
-			endpoint_frontend(next, &next->endpoints[listener->endpoint]);
+			bindings_frontend(next, &next->endpoints[listener->endpoint]);
 
 		if (listener->quiet && bind_listen(listener->fd, frontend) < 0)
 			log_error("frontend %s: cannot listen on a further socket", frontend->name);

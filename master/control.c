@@ -45,7 +45,9 @@ static void on_client_deadline(evutil_socket_t fd, short what, void *arg)
 	control_client_close(arg);
 }
 
-static struct control_client *control_client_new(struct control *control, int fd)
+/* peer NULL: whom the kernel says. fd is taken over. */
+static struct control_client *control_client_new(
+	struct control *control, int fd, const struct control_peer *peer)
 {
 	struct control_client *client = calloc(1, sizeof(*client));
 
@@ -64,11 +66,13 @@ static struct control_client *control_client_new(struct control *control, int fd
 	client->deadline = evtimer_new(control->base, on_client_deadline, client);
 	if (client->out == NULL || client->readable == NULL || client->writable == NULL ||
 		client->deadline == NULL ||
-		control_peer_read(fd, control->group, &client->peer) < 0 ||
+		(peer == NULL && control_peer_read(fd, control->group, &client->peer) < 0) ||
 		event_add(client->readable, NULL) < 0) {
 		control_client_free(client);
 		return NULL;
 	}
+	if (peer != NULL)
+		client->peer = *peer;
 	return client;
 }
 
@@ -82,13 +86,13 @@ static struct control_client *control_idle_longest(const struct control *control
 	return longest;
 }
 
-static void control_add(struct control *control, int fd)
+static void control_add(struct control *control, int fd, const struct control_peer *peer)
 {
 	struct control_client *client;
 
 	if (control->nclients == CONTROL_CLIENTS_MAX)
 		control_client_close(control_idle_longest(control));
-	client = control_client_new(control, fd);
+	client = control_client_new(control, fd, peer);
 	if (client == NULL) {
 		log_error("control: cannot take a client");
 		return;
@@ -118,7 +122,7 @@ static void on_control_acceptable(evutil_socket_t fd, short what, void *arg)
 		int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (client >= 0) {
-			control_add(control, client);
+			control_add(control, client, NULL);
 			continue;
 		}
 		if (errno == ECONNABORTED || errno == EINTR)
@@ -136,6 +140,20 @@ static void on_control_rest(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	event_add(control->acceptable, NULL);
+}
+
+/* Whoever of the network stands behind it, the places for operators are not taken by them. */
+void control_ask(struct control *control, int fd)
+{
+	const struct control_peer reader = { .role = ROLE_READER, .inside = true };
+	size_t inside = 0;
+
+	for (size_t i = 0; i < control->nclients; i++)
+		inside += control->clients[i]->peer.inside;
+	if (control->base == NULL || inside >= CONTROL_INSIDE_MAX)
+		close(fd);
+	else
+		control_add(control, fd, &reader);
 }
 
 /* ------------------------------------------------------------------ the socket */
@@ -209,14 +227,14 @@ struct control *control_open(
 void control_serve(struct control *control, struct event_base *base,
 	const struct view_source *source, const struct control_actions *actions)
 {
+	control->base = base;
+	control->source = *source;
+	control->actions = *actions;
 	if (control->why_not[0] != '\0') {
 		log_info("no control socket: %s", control->why_not);
 		return;
 	}
 	log_info("control socket %s", control->socket.path.text);
-	control->base = base;
-	control->source = *source;
-	control->actions = *actions;
 	control->acceptable = event_new(
 		base, control->socket.fd, EV_READ | EV_PERSIST, on_control_acceptable, control);
 	control->rest = evtimer_new(base, on_control_rest, control);

@@ -17,6 +17,7 @@ struct event_base;
 struct view_source;
 
 #define CONTROL_CLIENTS_MAX 32 /* one more, and the one that was idle longest goes */
+#define CONTROL_INSIDE_MAX  8  /* of them, that the admin process asks for */
 #define CONTROL_IDLE_MS     10000
 #define CONTROL_WAIT_MS     120000 /* for an answer that comes later */
 
@@ -44,6 +45,9 @@ void control_pass_on(struct control *control);
  * there is no memory. */
 void control_serve(struct control *control, struct event_base *base,
 	const struct view_source *source, const struct control_actions *actions);
+
+/* The admin process asks: a client at the other end of fd (taken over) may give a reader's commands. */
+void control_ask(struct control *control, int fd);
 
 /* What is shown from now on is this configuration's; who is being answered holds the one before. */
 void control_config(struct control *control, struct config *config);

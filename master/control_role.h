@@ -3,6 +3,7 @@
 #ifndef PROXYD_MASTER_CONTROL_ROLE_H
 #define PROXYD_MASTER_CONTROL_ROLE_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "common/must.h"
@@ -18,6 +19,7 @@ struct control_peer {
 	pid_t pid;
 	uid_t uid;
 	enum control_role role;
+	bool inside; /* it is the admin process, for somebody who came by HTTP */
 };
 
 /* From what the kernel knows of a connected socket (SO_PEERCRED, SO_PEERGROUPS); group may be (gid_t)-1. Returns

@@ -265,7 +265,8 @@ static void handover_give_shared(struct handover *handover, uint32_t slot, bool 
 	for (size_t i = 0; i < bindings_count(handover->bindings); i++) {
 		struct listener *listener = bindings_at(handover->bindings, i);
 
-		if (!listener->shared || listener->leaving || (fresh_only && !listener->fresh))
+		if (!listener->shared || listener->admin || listener->leaving ||
+			(fresh_only && !listener->fresh))
 			continue;
 		listener_hold(listener, slot, true);
 		handover_add(handover, slot, &batch, listener);
@@ -339,7 +340,7 @@ void handover_found(struct handover *handover, const struct handover_worker *wor
 		struct listener *listener = bindings_at(handover->bindings, i);
 
 		/* Those that we have opened ourselves nobody else has. */
-		if (!listener->fresh)
+		if (!listener->fresh && !listener->admin)
 			listener_hold(listener, worker->slot, true);
 	}
 }

@@ -10,8 +10,8 @@
 
 int limits_check(size_t sockets, uint32_t workers, char *why, size_t why_bytes)
 {
-	/* A channel and a pidfd of each worker of two generations, of keeper and checker. */
-	const size_t children = 2 * (size_t)workers + 2;
+	/* A channel and a pidfd of each worker of two generations, of keeper, checker and admin. */
+	const size_t children = 2 * (size_t)workers + 3;
 	const size_t needed = sockets + 2 * children + LIMITS_OWN;
 	struct rlimit limit;
 

@@ -46,6 +46,8 @@ static struct process *logs_next(struct logs *logs, struct process *after)
 	struct supervisor *supervisor = logs->supervisor;
 
 	if (after == &supervisor->checker)
+		return &supervisor->admin;
+	if (after == &supervisor->admin)
 		return supervisor->keeper;
 	if (after == supervisor->keeper)
 		return supervisor->spare;

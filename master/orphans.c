@@ -13,6 +13,7 @@
 #include "common/counts.h"
 #include "common/log.h"
 #include "conf/conf.h"
+#include "master/admin.h"
 #include "master/config.h"
 #include "master/handover.h"
 #include "master/process.h"
@@ -42,7 +43,7 @@ static void orphan_take(
 	process->pid = child->what.pid;
 	process->pidfd = child->pidfd;
 	process->found_fd = child->channel_fd;
-	process->started_ms = clock_now_ms();
+	process->started_ms = process->heard_ms = clock_now_ms();
 	spawn_name(process->role, process->number, process->name, sizeof(process->name));
 	child->channel_fd = child->pidfd = -1;
 }
@@ -88,13 +89,13 @@ static void orphans_find(struct supervisor *supervisor, struct takeover *past)
 		at = orphans_generation(supervisor, past, at);
 }
 
-static void orphans_find_checker(struct supervisor *supervisor, struct takeover *past)
+/* The checker, the admin process. */
+static void orphans_find_single(
+	struct process *process, struct takeover *past, struct generation *home)
 {
 	for (size_t i = 0; i < past->nchildren; i++) {
-		if (past->children[i].what.role != CHILD_CHECKER ||
-			supervisor->checker.state != PROCESS_GONE)
-			continue;
-		orphan_take(&supervisor->checker, &past->children[i], supervisor->serving);
+		if (past->children[i].what.role == process->role && process->state == PROCESS_GONE)
+			orphan_take(process, &past->children[i], home);
 	}
 }
 
@@ -121,11 +122,13 @@ struct generation *supervisor_start_after(struct supervisor *supervisor, struct 
 	generation = generation_new(supervisor, number, config, config->conf->global.workers);
 	supervisor->serving = supervisor->checker.home = generation;
 	supervisor->keeper->home = supervisor->spare->home = generation;
+	supervisor->admin.home = generation;
 	supervisor_watch_begin(supervisor);
 	if (past->foreign) {
 		process_spawn(supervisor->keeper);
 	} else {
-		orphans_find_checker(supervisor, past);
+		orphans_find_single(&supervisor->checker, past, generation);
+		orphans_find_single(&supervisor->admin, past, generation);
 		orphans_find_keeper(supervisor, past);
 	}
 	supervisor_spawn(generation);
@@ -171,6 +174,8 @@ static void orphans_begin(struct supervisor *supervisor)
 	}
 	if (supervisor->checker.state == PROCESS_ORPHAN)
 		orphan_begin(&supervisor->checker);
+	if (supervisor->admin.state == PROCESS_ORPHAN)
+		orphan_begin(&supervisor->admin);
 }
 
 void supervisor_take(struct supervisor *supervisor, const struct message *keeper, int line_fd,
@@ -270,6 +275,7 @@ void supervisor_begin(
 	keeping_listeners(supervisor);
 	keeping_routes(supervisor);
 	orphans_swap_checker(supervisor);
+	admin_replace(supervisor);
 }
 
 /* ------------------------------------------------------------------ not ours */
@@ -290,6 +296,7 @@ void supervisor_leave(struct supervisor *supervisor)
 	while ((worker = supervisor_next_worker(supervisor, worker)) != NULL)
 		orphan_leave(worker);
 	orphan_leave(&supervisor->checker);
+	orphan_leave(&supervisor->admin);
 	orphan_leave(supervisor->keeper);
 	supervisor->keeping.awaited = false;
 }

@@ -163,6 +163,9 @@ static bool privileges_need_override(const struct conf *conf)
 	if (conf->global.control.path[0] != '\0' &&
 		privileges_foreign_directory(conf->global.control.path))
 		return true;
+	if (conf->global.admin.bind.text != NULL && conf->global.admin.bind.kind == ADDRESS_UNIX &&
+		privileges_foreign_directory(conf->global.admin.bind.host))
+		return true;
 	for (size_t i = 0; i < conf->nfrontends; i++) {
 		const struct conf_frontend *frontend = &conf->frontends[i];
 

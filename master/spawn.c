@@ -33,6 +33,9 @@ const char *spawn_name(enum child_role role, uint32_t number, char *buf, size_t 
 	case CHILD_KEEPER:
 		snprintf(buf, buf_bytes, "keeper");
 		break;
+	case CHILD_ADMIN:
+		snprintf(buf, buf_bytes, "admin");
+		break;
 	}
 	return buf;
 }
@@ -93,6 +96,8 @@ static enum shm_role spawn_shm_role(enum child_role role)
 		return SHM_WORKER;
 	case CHILD_CHECKER:
 		return SHM_CHECKER;
+	case CHILD_ADMIN:
+		return SHM_READER;
 	case CHILD_KEEPER:
 		break;
 	}
@@ -121,6 +126,8 @@ static int spawn_main(const struct child *child)
 		return worker_main(child);
 	case CHILD_CHECKER:
 		return checker_main(child);
+	case CHILD_ADMIN:
+		return admin_main(child);
 	case CHILD_KEEPER:
 		break;
 	}

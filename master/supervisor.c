@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "conf/conf.h"
+#include "master/admin.h"
 #include "master/config.h"
 #include "master/handover.h"
 #include "master/process.h"
@@ -170,7 +171,7 @@ bool supervisor_process_died(struct supervisor *supervisor, struct process *proc
 	if (process->role == CHILD_WORKER)
 		return supervisor_worker_died(supervisor, process);
 	process->home = supervisor->serving;
-	return true;
+	return process->role != CHILD_ADMIN || admin_is_wanted(supervisor);
 }
 
 /* Generations of which nobody is left. */
@@ -185,6 +186,8 @@ static void supervisor_sweep(struct supervisor *supervisor)
 			supervisor->handlers.on_gone(generation, supervisor->handlers.arg);
 			if (supervisor->checker.home == generation)
 				supervisor->checker.home = supervisor->serving;
+			if (supervisor->admin.home == generation)
+				supervisor->admin.home = supervisor->serving;
 			if (supervisor->keeper->home == generation)
 				supervisor->keeper->home = supervisor->serving;
 			if (supervisor->spare->home == generation)
@@ -224,7 +227,8 @@ void supervisor_check_done(struct supervisor *supervisor)
 	if (!supervisor->stopping || supervisor->done || supervisor_has_workers(supervisor))
 		return;
 	keeping_give_up(supervisor);
-	if (supervisor->checker.state != PROCESS_GONE)
+	admin_stop(supervisor);
+	if (supervisor->checker.state != PROCESS_GONE || supervisor->admin.state != PROCESS_GONE)
 		return;
 	supervisor_stop_keeper(supervisor);
 	if (supervisor->keeper->state != PROCESS_GONE || supervisor->spare->state != PROCESS_GONE)
@@ -296,6 +300,7 @@ struct supervisor *supervisor_new(struct event_base *base, const struct supervis
 	keeping_init(supervisor);
 	supervisor_count_restarts(supervisor);
 	process_init(&supervisor->checker, supervisor, CHILD_CHECKER, 0);
+	process_init(&supervisor->admin, supervisor, CHILD_ADMIN, 0);
 	supervisor->keeper = &supervisor->keepers[0];
 	supervisor->spare = &supervisor->keepers[1];
 	process_init(supervisor->keeper, supervisor, CHILD_KEEPER, 0);
@@ -314,10 +319,12 @@ void supervisor_start(struct supervisor *supervisor, struct config *config, uint
 
 	generation_set_state(first, GENERATION_SERVING);
 	supervisor->serving = supervisor->checker.home = supervisor->keeper->home = first;
+	supervisor->admin.home = first;
 	supervisor_watch_begin(supervisor);
 	process_spawn(supervisor->keeper);
 	supervisor_spawn(first);
 	process_spawn(&supervisor->checker);
+	admin_update(supervisor);
 }
 
 void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms)
@@ -348,6 +355,7 @@ void supervisor_free(struct supervisor *supervisor)
 		return;
 	keeping_deinit(supervisor);
 	process_deinit(&supervisor->checker);
+	process_deinit(&supervisor->admin);
 	successor_deinit(supervisor);
 	process_deinit(supervisor->keeper);
 	process_deinit(supervisor->spare);

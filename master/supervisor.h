@@ -57,6 +57,8 @@ struct supervisor_handlers {
 	void (*on_keeper_died)(void *arg);
 	/* A worker of the serving generation came back after a death. */
 	void (*on_returned)(void *arg);
+	/* The admin process asks: fd is a client of the control socket, the callee's from then on. */
+	void (*on_ask)(int fd, void *arg);
 	/* All children are gone after supervisor_stop, or because none could be started (failed). */
 	void (*on_done)(bool failed, void *arg);
 	void *arg;
@@ -157,7 +159,7 @@ pid_t supervisor_worker_pid(struct supervisor *supervisor, uint32_t slot);
 const char *supervisor_who(
 	struct supervisor *supervisor, uint32_t slot, char *buf, size_t buf_bytes);
 
-/* For the keeper: listeners were opened or changed, one was closed. */
+/* For the keeper and the admin process: listeners were opened or changed, one was closed. */
 void supervisor_listeners(struct supervisor *supervisor);
 void supervisor_listener_closed(struct supervisor *supervisor, uint32_t id);
 

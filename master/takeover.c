@@ -86,7 +86,8 @@ static const char *takeover_hear_listeners(struct takeover *takeover, struct mes
 			return "too many listeners";
 		takeover->listeners = listener;
 		listener += takeover->nlisteners;
-		if (what[i].frontend >= SHM_FRONTENDS_MAX ||
+		if ((what[i].frontend >= SHM_FRONTENDS_MAX &&
+			    what[i].frontend != MSG_FRONTEND_ADMIN) ||
 			!takeover_is_listener(message->fds[i], &listener->addr))
 			return "a listener that is none";
 		listener->what = what[i];
@@ -122,7 +123,7 @@ static const char *takeover_hear_child(struct takeover *takeover, struct message
 	struct takeover_child *child;
 
 	if (what->slot >= SHM_SLOTS || what->number >= SHM_WORKERS_MAX ||
-		what->role > CHILD_KEEPER || what->pid <= 0 ||
+		what->role > CHILD_ADMIN || what->pid <= 0 ||
 		takeover_option(message->fds[0], SO_TYPE) != SOCK_SEQPACKET ||
 		!takeover_is_pidfd(message->fds[1], what->pid))
 		return "a child that is none";

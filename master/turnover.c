@@ -5,6 +5,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "conf/conf.h"
+#include "master/admin.h"
 #include "master/config.h"
 #include "master/process.h"
 
@@ -72,6 +73,10 @@ void supervisor_commit(
 	keeping_listeners(supervisor);
 	keeping_routes(supervisor);
 	supervisor_swap_checker(supervisor, generation);
+	if (admin_differs(old->config, generation->config))
+		admin_replace(supervisor);
+	else
+		admin_update(supervisor);
 }
 
 void supervisor_abandon(struct generation *generation)
@@ -181,6 +186,7 @@ const char *supervisor_who(
 void supervisor_listeners(struct supervisor *supervisor)
 {
 	keeping_listeners(supervisor);
+	admin_update(supervisor);
 }
 
 void supervisor_listener_closed(struct supervisor *supervisor, uint32_t id)
