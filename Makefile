@@ -9,9 +9,10 @@ JOBS   ?= $(shell nproc)
 
 VERSION := 0.1.0
 PKGS    := libevent_core libevent_extra yaml-0.1 libssl libcrypto libcares libxxhash libcap-ng libbsd-overlay libcjson
+CTL_PKGS := libcjson ncurses
 
 # On a fresh machine none of this is there yet: no noise from here, `libraries` below says what helps.
-PKGS_FOUND := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+PKGS_FOUND := $(shell pkg-config --exists $(PKGS) $(CTL_PKGS) 2>/dev/null && echo yes)
 SYSTEMD    := $(shell pkg-config --exists libsystemd 2>/dev/null && echo libsystemd)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(SYSTEMD) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) $(SYSTEMD) 2>/dev/null)
@@ -34,7 +35,7 @@ LIB_SRC  := $(wildcard common/*.c conf/*.c worker/*.c worker/*/*.c) \
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 # proxyctl has few of the daemon's objects, and libraries of its own.
 CTL_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/main.c,$(wildcard master/proxyctl/*.c)))
-CTL_LIBS := -lcjson
+CTL_LIBS := $(shell pkg-config --libs $(CTL_PKGS) 2>/dev/null)
 UNIT_SRC := $(wildcard tests/unit/*_test.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(BUILD)/%)
 
@@ -137,6 +138,8 @@ $(OTHER_OBJ): $(BUILD)/other/%.o: %.c | libraries
 $(BUILD)/other/proxyd: $(BUILD)/master/main.o $(filter-out $(OTHER_SRC:%.c=$(BUILD)/%.o),$(LIB_OBJ)) $(OTHER_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+$(BUILD)/tests/unit/top_test: $(CTL_OBJ)
+$(BUILD)/tests/unit/top_test: LIBS += $(CTL_LIBS)
 $(UNIT_BIN): %_test: %_test.o $(LIB_OBJ)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 

@@ -3,20 +3,19 @@
 
 # shellcheck disable=SC2154 # run sets stderr
 load helpers/common
+load helpers/screen
 
 setup()
 {
 	common_setup
 	PROXYCTL=$BUILD/proxyctl
 	SOCKET=$BATS_TEST_TMPDIR/control.sock
-	unset COLUMNS LINES NO_COLOR
-	TMUX_TMPDIR=$(mktemp -d) && export TMUX_TMPDIR
+	screen_setup
 }
 
 teardown()
 {
-	tmux -L proxyctl kill-server 2>/dev/null || true
-	rm -rf "$TMUX_TMPDIR"
+	screen_teardown
 	common_teardown
 }
 
@@ -54,22 +53,6 @@ on_terminal()
 longest()
 {
 	sed 's/\x1b\[[0-9;]*m//g' | awk '{ if (length > n) n = length } END { print n + 0 }'
-}
-
-# A terminal that can be looked at: screen ROWS COMMAND, shown, keys KEY...
-screen()
-{
-	tmux -L proxyctl -f /dev/null new-session -d -x 80 -y "$1" "$2"
-}
-
-shown()
-{
-	tmux -L proxyctl capture-pane -p
-}
-
-keys()
-{
-	tmux -L proxyctl send-keys "$@"
 }
 
 # ---------------------------------------------------------------- what it says when it cannot
@@ -233,32 +216,31 @@ If it has another socket (global.control.path), name it: -s SOCKET" ]]
 	local end
 	serving
 	for end in C-c q; do
-		screen 24 "echo before; $PROXYCTL -s $SOCKET --watch 0.2 show servers; echo \"over \$?\"; cat"
-		wait_until 'shown | grep -q "^Every 0.2s: show servers .*20[0-9][0-9]-[0-9-]* [0-9:]*$"' 5
-		shown | grep -q 'alive .* up ' && run ! grep before <(shown)
+		open_screen 80 24 "echo before; $PROXYCTL -s $SOCKET --watch 0.2 show servers; echo \"over \$?\"; cat"
+		wait_until 'look | grep -q "^Every 0.2s: show servers .*20[0-9][0-9]-[0-9-]* [0-9:]*$"' 5
+		look | grep -q 'alive .* up ' && run ! grep before <(look)
 		ctl set server back/alive state maint
-		wait_until 'shown | grep -q "alive .* maint "' 5
+		wait_until 'look | grep -q "alive .* maint "' 5
 		ctl set server back/alive state ready
-		wait_until 'shown | grep -q "alive .* up "' 5
+		wait_until 'look | grep -q "alive .* up "' 5
 		keys "$end"
-		wait_until 'shown | grep -q "^over 0$"' 5
-		shown | grep -q before && run ! grep alive <(shown)
-		tmux -L proxyctl kill-server
+		wait_until 'look | grep -q "^over 0$"' 5
+		look | grep -q before && run ! grep alive <(look)
 	done
 	# What has no room is counted.
-	screen 5 "$PROXYCTL -s $SOCKET --watch 0.2 status"
-	wait_until 'shown | grep -q "and [0-9]* lines more"' 5
+	open_screen 80 5 "$PROXYCTL -s $SOCKET --watch 0.2 status"
+	wait_until 'look | grep -q "and [0-9]* lines more"' 5
 }
 
 @test "proxyctl: --watch waits for a daemon that is away, but not for the first answer" {
 	run -3 ctl --watch 0.2 status
 	serving
-	screen 24 "$PROXYCTL -s $SOCKET --watch 0.2 show frontends"
-	wait_until 'shown | grep -q "^front "' 5
+	open_screen 80 24 "$PROXYCTL -s $SOCKET --watch 0.2 show frontends"
+	wait_until 'look | grep -q "^front "' 5
 	stop_proxyd
-	wait_until 'shown | grep -q "is proxyd running"' 5
+	wait_until 'look | grep -q "is proxyd running"' 5
 	serving
-	wait_until 'shown | grep -q "^front "' 5
+	wait_until 'look | grep -q "^front "' 5
 }
 
 @test "proxyctl: --watch --json is one document a line" {
@@ -323,30 +305,30 @@ If it has another socket (global.control.path), name it: -s SOCKET" ]]
 	PATH=$(dirname "$PROXYCTL"):\$PATH
 	. $ROOT/packaging/completion/proxyctl.bash
 	END
-	screen 24 "bash --noprofile --rcfile $PWD/rc -i"
-	wait_until 'shown | grep -q "^ready>"' 5
-	keys -l -- "proxyctl -s $SOCKET se"
+	open_screen 80 24 "bash --noprofile --rcfile $PWD/rc -i"
+	wait_until 'look | grep -q "^ready>"' 5
+	type_text "proxyctl -s $SOCKET se"
 	keys Tab
-	keys -l -- "ser"
+	type_text "ser"
 	keys Tab
-	keys -l -- "back/al"
+	type_text "back/al"
 	keys Tab
-	keys -l -- "sta"
+	type_text "sta"
 	keys Tab
-	keys -l -- "ma"
+	type_text "ma"
 	keys Tab
-	keys -l -- "--col"
+	type_text "--col"
 	keys Tab
-	keys -l -- "al"
+	type_text "al"
 	keys Tab Enter
 	wait_until 'ctl --json show servers | jq -e ".[0].state == \"maint\""' 5
-	keys -l -- "proxyctl -s $SOCKET --color=ne"
+	type_text "proxyctl -s $SOCKET --color=ne"
 	keys Tab
-	keys -l -- "show servers"
+	type_text "show servers"
 	keys Enter
-	wait_until 'shown | grep -q "alive .* maint "' 5
+	wait_until 'look | grep -q "alive .* maint "' 5
 	# A file where one is meant.
-	keys -l -- "clear; proxyctl diff proxyd.ya"
+	type_text "clear; proxyctl diff proxyd.ya"
 	keys Tab
-	wait_until 'shown | grep -q "proxyctl diff proxyd.yaml"' 5
+	wait_until 'look | grep -q "proxyctl diff proxyd.yaml"' 5
 }

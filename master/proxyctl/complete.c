@@ -9,7 +9,7 @@
 
 #include "master/proxyctl/client.h"
 #include "master/proxyctl/commands.h"
-#include "master/proxyctl/options.h"
+#include "master/proxyctl/ctl_options.h"
 
 #define COMPLETE_PATIENCE_MS 1000
 #define COMPLETE_FILES       ":files"
@@ -218,7 +218,7 @@ static void complete_words(const struct complete *complete)
 static void complete_options(const struct complete *complete)
 {
 	size_t n, own;
-	const struct option_row *rows = options_rows(&n);
+	const struct option_row *rows = ctl_options_rows(&n);
 	const struct command *command = command_find(complete->words, complete->nwords, &own);
 	const char *rest = command != NULL ? command->arguments : "";
 	const char *token;
@@ -250,7 +250,7 @@ static void complete_read(struct complete *complete, int nwords, char *const wor
 {
 	for (int i = 0; i < nwords - 1; i++) {
 		const char *value;
-		const struct option_row *row = options_find(words[i], &value);
+		const struct option_row *row = ctl_options_find(words[i], &value);
 
 		if (row == NULL) {
 			if (complete->nwords < NELEMS(complete->words) && words[i][0] != '-')
@@ -276,7 +276,7 @@ void complete_print(int nwords, char *const words[])
 	complete_read(&complete, nwords, words);
 	if (complete.option == NULL && strncmp(complete.typed, "--color=", 8) == 0) {
 		complete.typed += 8;
-		complete.option = options_find("--color", &(const char *){ NULL });
+		complete.option = ctl_options_find("--color", &(const char *){ NULL });
 	}
 	if (complete.option != NULL)
 		complete_value(&complete);

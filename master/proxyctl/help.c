@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "master/proxyctl/commands.h"
-#include "master/proxyctl/options.h"
+#include "master/proxyctl/ctl_options.h"
 
 #define HELP_AT 28 /* column of what it does */
 
@@ -57,7 +57,7 @@ void help_print(void)
 	for (size_t i = 0; i < n; i++)
 		help_print_command(&list[i]);
 	printf("\n");
-	rows = options_rows(&n);
+	rows = ctl_options_rows(&n);
 	for (size_t i = 0; i < n; i++)
 		help_print_option(&rows[i]);
 	printf("\n"

@@ -9,9 +9,10 @@
 #include "master/proxyctl/client.h"
 #include "master/proxyctl/commands.h"
 #include "master/proxyctl/complete.h"
+#include "master/proxyctl/ctl_options.h"
 #include "master/proxyctl/help.h"
-#include "master/proxyctl/options.h"
 #include "master/proxyctl/terminal.h"
+#include "master/proxyctl/top.h"
 #include "master/proxyctl/watch.h"
 
 #define MAIN_LONG_MS  120000 /* for what is answered when it is done */
@@ -20,7 +21,7 @@
 /* ------------------------------------------------------------------ the line */
 
 /* How the answer is to look, for the daemon lays it out. */
-static const char *main_line(const struct options *options, uint32_t columns)
+static const char *main_line(const struct ctl_options *options, uint32_t columns)
 {
 	static char line[MAIN_LINE_MAX + 64];
 	size_t len = 0;
@@ -41,7 +42,7 @@ static const char *main_line(const struct options *options, uint32_t columns)
 	return line;
 }
 
-static enum ctl_exit main_check_length(const struct options *options, struct ctl_why *why_r)
+static enum ctl_exit main_check_length(const struct ctl_options *options, struct ctl_why *why_r)
 {
 	size_t len = 0;
 
@@ -58,7 +59,7 @@ static bool main_takes_file(const char *word)
 }
 
 /* A file is named from where we are, the daemon is somewhere else. What is found is kept until the end. */
-static enum ctl_exit main_find_files(struct options *options, struct ctl_why *why_r)
+static enum ctl_exit main_find_files(struct ctl_options *options, struct ctl_why *why_r)
 {
 	for (size_t i = 1; i < options->nwords && main_takes_file(options->words[0]); i++) {
 		char *found;
@@ -80,7 +81,7 @@ static enum ctl_exit main_find_files(struct options *options, struct ctl_why *wh
 }
 
 /* Some commands are answered when it is done. */
-static uint32_t main_patience_ms(const struct options *options)
+static uint32_t main_patience_ms(const struct ctl_options *options)
 {
 	static const char *const longer[] = { "reload", "rollback", "upgrade", "add", "del" };
 
@@ -104,7 +105,7 @@ static void main_write(struct terminal_filter *filter, const char *text, size_t 
 
 /* What is an answer goes to standard output as it comes, what is none to stderr. */
 static enum ctl_exit main_show(
-	struct client *client, const struct options *options, struct ctl_why *why_r)
+	struct client *client, const struct ctl_options *options, struct ctl_why *why_r)
 {
 	struct terminal_filter filter = { .color = terminal_colors(options->color) };
 	char start[CLIENT_START] = "";
@@ -134,7 +135,7 @@ static enum ctl_exit main_show(
 }
 
 static enum ctl_exit main_ask(
-	struct client *client, const struct options *options, struct ctl_why *why_r)
+	struct client *client, const struct ctl_options *options, struct ctl_why *why_r)
 {
 	uint32_t columns = 0, lines = 0;
 	enum ctl_exit code;
@@ -151,7 +152,7 @@ static enum ctl_exit main_ask(
 }
 
 static enum ctl_exit main_watch(
-	struct client *client, const struct options *options, struct ctl_why *why_r)
+	struct client *client, const struct ctl_options *options, struct ctl_why *why_r)
 {
 	struct watch watch = { .client = client, .options = options, .line = main_line };
 	size_t nwords;
@@ -166,7 +167,7 @@ static enum ctl_exit main_watch(
 
 /* ------------------------------------------------------------------ the command line */
 
-static enum ctl_exit main_run(struct options *options, struct ctl_why *why_r)
+static enum ctl_exit main_run(struct ctl_options *options, struct ctl_why *why_r)
 {
 	struct client client;
 	enum ctl_exit code;
@@ -194,6 +195,8 @@ static enum ctl_exit main_run(struct options *options, struct ctl_why *why_r)
 		return code;
 	client_init(&client, options->socket);
 	client.patience_ms = main_patience_ms(options);
+	if (options->nwords == 1 && strcmp(options->words[0], "top") == 0)
+		return top_run(&client, options, why_r);
 	return options->watch_ms > 0 ? main_watch(&client, options, why_r)
 				     : main_ask(&client, options, why_r);
 }
@@ -210,7 +213,7 @@ static enum ctl_exit main_flush(enum ctl_exit code)
 
 int main(int argc, char *argv[])
 {
-	static struct options options;
+	static struct ctl_options options;
 	static struct ctl_why why;
 	enum ctl_exit code;
 
@@ -218,7 +221,7 @@ int main(int argc, char *argv[])
 		complete_print(argc - 2, argv + 2);
 		return CTL_DONE;
 	}
-	code = options_parse(argc - 1, argv + 1, &options, &why);
+	code = ctl_options_parse(argc - 1, argv + 1, &options, &why);
 	if (code == CTL_DONE)
 		code = main_run(&options, &why);
 	if (why.text[0] != '\0')

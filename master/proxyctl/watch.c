@@ -113,7 +113,7 @@ static bool watch_sleep(const struct watch_screen *screen, uint32_t ms)
 
 /* What it is and when: "Every 2s: show servers" and the time, which is dropped where there is no room. */
 static void watch_print_head(
-	const struct watch_screen *screen, const struct options *options, uint32_t columns)
+	const struct watch_screen *screen, const struct ctl_options *options, uint32_t columns)
 {
 	char text[256] = "";
 	const time_t now = time(NULL);

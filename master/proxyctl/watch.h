@@ -5,13 +5,13 @@
 
 #include "master/proxyctl/client.h"
 #include "master/proxyctl/ctl.h"
-#include "master/proxyctl/options.h"
+#include "master/proxyctl/ctl_options.h"
 
 struct watch {
 	struct client *client; /* borrowed */
-	const struct options *options;
+	const struct ctl_options *options;
 	/* The line for a terminal of so many columns; 0: none. */
-	const char *(*line)(const struct options *options, uint32_t columns);
+	const char *(*line)(const struct ctl_options *options, uint32_t columns);
 };
 
 /* Until a signal or q, then CTL_DONE; or until it is refused, with the reason. That nobody answers ends it the first

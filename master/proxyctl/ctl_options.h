@@ -1,7 +1,7 @@
 /* proxyctl's own command line: its options, which may stand anywhere, and the words that are the daemon's.
  */
-#ifndef PROXYD_MASTER_PROXYCTL_OPTIONS_H
-#define PROXYD_MASTER_PROXYCTL_OPTIONS_H
+#ifndef PROXYD_MASTER_PROXYCTL_CTL_OPTIONS_H
+#define PROXYD_MASTER_PROXYCTL_CTL_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ struct option_row {
 	const char *help;
 };
 
-struct options {
+struct ctl_options {
 	const char *socket; /* borrowed from argv; NULL: the usual places */
 	bool json;
 	bool no_header;
@@ -33,14 +33,14 @@ struct options {
 	const char *words[OPTIONS_WORDS_MAX]; /* borrowed from argv */
 };
 
-const struct option_row *options_rows(size_t *n_r);
+const struct option_row *ctl_options_rows(size_t *n_r);
 
 /* The option that word is, if any: --name, --name=value, -x, -xvalue. *value_r: what stands in the word itself;
  * NULL: nothing. */
-const struct option_row *options_find(const char *word, const char **value_r);
+const struct option_row *ctl_options_find(const char *word, const char **value_r);
 
 /* argv without the program's name. */
-MUST_USE enum ctl_exit options_parse(
-	int argc, char *const argv[], struct options *options_r, struct ctl_why *why_r);
+MUST_USE enum ctl_exit ctl_options_parse(
+	int argc, char *const argv[], struct ctl_options *options_r, struct ctl_why *why_r);
 
 #endif

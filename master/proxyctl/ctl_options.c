@@ -1,6 +1,6 @@
 /* Reads the command line.
  */
-#include "master/proxyctl/options.h"
+#include "master/proxyctl/ctl_options.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,13 +35,13 @@ static const struct option_row option_rows[] = {
 	[OPTION_HELP] = { "help", 'h', NULL, "this; `help COMMAND` of one command" },
 };
 
-const struct option_row *options_rows(size_t *n_r)
+const struct option_row *ctl_options_rows(size_t *n_r)
 {
 	*n_r = NELEMS(option_rows);
 	return option_rows;
 }
 
-const struct option_row *options_find(const char *word, const char **value_r)
+const struct option_row *ctl_options_find(const char *word, const char **value_r)
 {
 	*value_r = NULL;
 	for (size_t i = 0; i < NELEMS(option_rows); i++) {
@@ -62,7 +62,7 @@ const struct option_row *options_find(const char *word, const char **value_r)
 }
 
 /* "2", "0.5": 0.1 to a day. */
-static enum ctl_exit options_seconds(
+static enum ctl_exit ctl_options_seconds(
 	const struct option_row *row, const char *text, uint32_t *ms_r, struct ctl_why *why_r)
 {
 	char *end;
@@ -76,7 +76,7 @@ static enum ctl_exit options_seconds(
 	return CTL_DONE;
 }
 
-static enum ctl_exit options_color(
+static enum ctl_exit ctl_options_color(
 	const char *text, enum terminal_color *color_r, struct ctl_why *why_r)
 {
 	static const char *const names[] = {
@@ -92,7 +92,8 @@ static enum ctl_exit options_color(
 	return ctl_why(why_r, CTL_USAGE, "--color %s: one of auto, always, never", text);
 }
 
-static enum ctl_exit options_socket(const char *path, const char **socket_r, struct ctl_why *why_r)
+static enum ctl_exit ctl_options_socket(
+	const char *path, const char **socket_r, struct ctl_why *why_r)
 {
 	const size_t len = strlen(path);
 
@@ -104,12 +105,12 @@ static enum ctl_exit options_socket(const char *path, const char **socket_r, str
 	return CTL_DONE;
 }
 
-static enum ctl_exit options_take(struct options *options, const struct option_row *row,
+static enum ctl_exit ctl_options_take(struct ctl_options *options, const struct option_row *row,
 	const char *value, struct ctl_why *why_r)
 {
 	switch ((enum option_id)(row - option_rows)) {
 	case OPTION_SOCKET:
-		return options_socket(value, &options->socket, why_r);
+		return ctl_options_socket(value, &options->socket, why_r);
 	case OPTION_JSON:
 		options->json = true;
 		break;
@@ -117,11 +118,11 @@ static enum ctl_exit options_take(struct options *options, const struct option_r
 		options->no_header = true;
 		break;
 	case OPTION_WATCH:
-		return options_seconds(row, value, &options->watch_ms, why_r);
+		return ctl_options_seconds(row, value, &options->watch_ms, why_r);
 	case OPTION_COLOR:
-		return options_color(value, &options->color, why_r);
+		return ctl_options_color(value, &options->color, why_r);
 	case OPTION_TIMEOUT:
-		return options_seconds(row, value, &options->timeout_ms, why_r);
+		return ctl_options_seconds(row, value, &options->timeout_ms, why_r);
 	case OPTION_VERSION:
 		options->version = true;
 		break;
@@ -132,8 +133,8 @@ static enum ctl_exit options_take(struct options *options, const struct option_r
 	return CTL_DONE;
 }
 
-static enum ctl_exit options_add_word(
-	struct options *options, const char *word, struct ctl_why *why_r)
+static enum ctl_exit ctl_options_add_word(
+	struct ctl_options *options, const char *word, struct ctl_why *why_r)
 {
 	if (word[0] == '\0' || word[strcspn(word, " \t\r\n")] != '\0')
 		return ctl_why(why_r, CTL_USAGE,
@@ -147,13 +148,13 @@ static enum ctl_exit options_add_word(
 	return CTL_DONE;
 }
 
-enum ctl_exit options_parse(
-	int argc, char *const argv[], struct options *options_r, struct ctl_why *why_r)
+enum ctl_exit ctl_options_parse(
+	int argc, char *const argv[], struct ctl_options *options_r, struct ctl_why *why_r)
 {
 	enum ctl_exit code = CTL_DONE;
 	bool over = false;
 
-	*options_r = (struct options){ 0 };
+	*options_r = (struct ctl_options){ 0 };
 	for (int i = 0; i < argc && code == CTL_DONE; i++) {
 		const struct option_row *row;
 		const char *value;
@@ -162,9 +163,9 @@ enum ctl_exit options_parse(
 			over = true;
 			continue;
 		}
-		row = over ? NULL : options_find(argv[i], &value);
+		row = over ? NULL : ctl_options_find(argv[i], &value);
 		if (row == NULL) {
-			code = options_add_word(options_r, argv[i], why_r);
+			code = ctl_options_add_word(options_r, argv[i], why_r);
 			continue;
 		}
 		if (row->value == NULL && value != NULL)
@@ -174,7 +175,7 @@ enum ctl_exit options_parse(
 			value = argv[i];
 		if (row->value != NULL && value == NULL)
 			return ctl_why(why_r, CTL_USAGE, "--%s needs %s", row->name, row->value);
-		code = options_take(options_r, row, value != NULL ? value : "", why_r);
+		code = ctl_options_take(options_r, row, value != NULL ? value : "", why_r);
 	}
 	return code;
 }
