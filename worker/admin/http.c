@@ -17,6 +17,7 @@
 
 #include "common/log.h"
 #include "worker/admin/impl.h"
+#include "worker/admin/page.h"
 
 #define HTTP_HEAD_MAX 8192
 #define HTTP_HOST_MAX 256
@@ -198,6 +199,7 @@ struct http_route {
 };
 
 static const struct http_route http_routes[] = {
+	{ "/metrics", page_metrics, NULL },
 	{ "/healthz", health_alive, NULL },
 	{ "/readyz", health_ready, NULL },
 	{ "/api/v1/status", NULL, "status --json\n" },
@@ -205,6 +207,8 @@ static const struct http_route http_routes[] = {
 	{ "/api/v1/servers", NULL, "show servers --json\n" },
 	{ "/api/v1/workers", NULL, "show workers --json\n" },
 	{ "/api/v1/sessions", NULL, "show sessions --json\n" },
+	{ "/api/v1/stats", NULL, "show stats --json\n" },
+	{ "/api/v1/history", NULL, "show history --json\n" },
 	{ "/api/v1/events", NULL, "show events --json\n" },
 	{ "/api/v1/generations", NULL, "show generations --json\n" },
 };
