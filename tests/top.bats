@@ -79,6 +79,22 @@ state_of()
 	assert_eq "$(look | awk 'length > 80' | wc -l)" 0
 }
 
+@test "top: rates, bytes and times under load" {
+	# shellcheck disable=SC2034 # the conditions'
+	local rate='[0-9.]+k?' time='[0-9.]+(us|ms|s)'
+	serving
+	spawn load "$HELPERS/client" "127.0.0.1:$echo" rate 50 30
+	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 5 30
+	screen 100 24
+	# One second is a second: what was before it is not in it.
+	wait_until 'shown "^echo +[0-9]+ +[1-9][0-9.]+ +$rate +$rate +[1-9][0-9]* +[1-9][0-9]* .* $time +$time$"' 10
+	wait_until 'shown "^back/alive +up +$rate +$rate +$rate +[0-9]+ +[0-9]+ +5 +0 +- +$time +$time "' 10
+	shown '^connections [0-9]+ now .* in [1-9][0-9]*/s  out [1-9][0-9]*/s$'
+	shown '^[01] +serving .*[|]+ +[0-9]+% +[0-9.]+ '
+	keys R
+	wait_until 'shown "by 1S/s$"' 5
+}
+
 @test "top: a server that goes down is shown so, and what is said of reloads" {
 	serving
 	screen 80 24

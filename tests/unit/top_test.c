@@ -39,7 +39,7 @@ static const char *const answers[QUESTIONS] = {
 	[QUESTION_STATS] =
 		"[{\"scope\":\"daemon\",\"name\":null,\"rate_1s\":5.5,\"rate_10s\":4},"
 		"{\"scope\":\"frontend\",\"name\":\"web\",\"rate_1s\":2.5},"
-		"{\"scope\":\"backend\",\"name\":\"b\",\"rate_1s\":99},"
+		"{\"scope\":\"backend\",\"name\":\"b\",\"rate_1s\":99,\"queued\":8},"
 		"{\"scope\":\"server\",\"name\":\"b/s1\",\"rate_1s\":1.5,\"connect_p99_us\":"
 		"800,\"session_p99_ms\":null},"
 		"{\"scope\":\"server\",\"name\":\"b/s2\",\"rate_1s\":7,\"connect_p99_us\":90},"
@@ -89,6 +89,9 @@ static void test_answers_become_rows(void **state)
 	assert_value(&servers[0], VALUE_RATE_1S, 7);
 	assert_value(&servers[0], VALUE_CONNECT_P99_US, 90);
 	assert_value(&servers[1], VALUE_RATE_1S, NAN);
+	assert_value(&servers[1], VALUE_QUEUED, 8);
+	assert_value(&servers[2], VALUE_QUEUED, 8);
+	assert_value(&servers[3], VALUE_QUEUED, NAN);
 	assert_value(&servers[2], VALUE_CONNECT_P99_US, 800);
 	assert_value(&servers[2], VALUE_SESSION_P99_MS, NAN);
 	assert_int_equal(model->lists[PANE_WORKERS].n, 2);
