@@ -101,6 +101,16 @@ struct shm_way_back {
 	char text[SHM_WAY_BACK_BYTES];
 };
 
+/* Servers that were added and deleted since the file was written, see conf/edit.h. */
+#define SHM_EDITS_MAX  256
+#define SHM_EDIT_BYTES 512
+
+struct shm_edits {
+	_Atomic uint32_t count;
+	uint32_t unused;
+	char lines[SHM_EDITS_MAX][SHM_EDIT_BYTES];
+};
+
 struct shm_master {
 	_Atomic uint32_t generation;
 	_Atomic uint32_t slots; /* the highest one ever used + 1: what readers have to look at */
@@ -122,6 +132,8 @@ struct shm_master {
 	_Atomic uint32_t backend_seen[SHM_BACKENDS_MAX]; /* the same; 0: nothing was */
 	struct shm_names names[SHM_KINDS];
 	struct shm_admin admin[SHM_SERVERS_MAX];
+	struct shm_edits edits;
+	struct shm_edits edits_before; /* that go with way_back */
 	struct shm_belongings belongings;
 	struct shm_histories histories;
 	struct shm_way_back way_back;
@@ -317,7 +329,7 @@ struct shm_slot {
 	_Atomic uint64_t
 		log_lost; /* lines of the log and the access log that could not be written, ever */
 	_Atomic uint64_t killed; /* relays closed by the operator, ever */
-	_Atomic uint64_t room; /* relays that its limit of file descriptors allows */
+	_Atomic uint64_t room;   /* relays that its limit of file descriptors allows */
 	struct journal journal;
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];

@@ -6,6 +6,7 @@
 
 #include "conf/arena.h"
 #include "conf/draft.h"
+#include "conf/edit.h"
 #include "conf/nearest.h"
 
 /* Looking for the nearest name costs time by the number of names: not for every one of 4,096 errors. */
@@ -166,6 +167,7 @@ void draft_check(struct draft *draft)
 		if (frontend->forward.count > 0 && frontend->backend == NULL)
 			expand_forward(draft, frontend);
 	}
+	draft_edit(draft, draft->edits);
 	for (backend = TAILQ_FIRST(&draft->backends); backend != NULL;
 		backend = TAILQ_NEXT(backend, next))
 		check_backend(draft, backend);

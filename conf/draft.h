@@ -81,11 +81,12 @@ struct draft {
 	struct names *backend_names;
 	size_t nfrontends;
 	size_t nbackends;
-	size_t nservers;      /* of all backends */
-	size_t naddresses[3]; /* in lists, by enum address_use */
-	size_t ncidrs;        /* of all lists */
-	bool readable;        /* it was YAML, there is something to check */
-	bool frontends_said;  /* that `frontends` is misspelt or no map */
+	size_t nservers;          /* of all backends */
+	size_t naddresses[3];     /* in lists, by enum address_use */
+	size_t ncidrs;            /* of all lists */
+	struct conf_edits *edits; /* borrowed; NULL */
+	bool readable;            /* it was YAML, there is something to check */
+	bool frontends_said;      /* that `frontends` is misspelt or no map */
 	struct conf_mark frontends_mark;
 	size_t suggestions; /* how many times a near name was looked for */
 };

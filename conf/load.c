@@ -163,6 +163,7 @@ struct conf *text_load(
 
 	read_text(draft, text);
 	overrides_apply(draft, overrides);
+	draft->edits = overrides != NULL ? overrides->edits : NULL;
 	if (draft->readable)
 		draft_check(draft);
 	if (draft->problems.count == 0)

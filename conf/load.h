@@ -10,6 +10,7 @@
 #include "common/must.h"
 
 struct conf;
+struct conf_edits;
 
 /* Every error found, in the order of the file; each a line "FILE:LINE:COLUMN: what is wrong, what would
  * be right" (or "FILE: ..." when it has no position). Zero-initialise, then conf_errors_free. */
@@ -21,14 +22,16 @@ struct conf_errors {
 void conf_errors_free(struct conf_errors *errors);
 void conf_errors_print(const struct conf_errors *errors, FILE *to);
 
-/* What the command line says over the file: applied as if the file said so. NULL: the file's own. */
+/* What is said over the file, by the command line and by an operator: applied as if the file said so. NULL: the file's
+ * own. */
 struct conf_overrides {
 	const char *workers;
 	const char *loglevel;
 	const char *logformat;
 	const char *pidfile;
-	const char *control; /* global.control.path */
-	const char *admin;   /* global.admin.bind */
+	const char *control;      /* global.control.path */
+	const char *admin;        /* global.admin.bind */
+	struct conf_edits *edits; /* of servers, see conf/edit.h; their results are written */
 };
 
 /* path "-" is standard input. A file whose top level is `Apps` is a predecessor's (predecessors.md) and

@@ -2,6 +2,7 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include "master/closing.h"
 #include "master/config.h"
 #include "master/control.h"
+#include "master/deleting.h"
+#include "master/edits.h"
 #include "master/logs.h"
 #include "master/master_impl.h"
 #include "master/notify.h"
@@ -71,6 +74,21 @@ static const char *on_act_confirm(void *arg)
 	return reload_confirm(master->reload) ? NULL : "nothing waits to be confirmed";
 }
 
+static const char *on_act_edit(
+	const char *line, bool close, struct reload_waiter *waiter, void *arg)
+{
+	struct master *master = arg;
+	const char *why = master_not_now(master);
+
+	if (why == NULL && upgrade_is_busy(master->upgrade))
+		why = "an upgrade is under way";
+	if (why == NULL && close)
+		why = deleting_ask(master->deleting, line, waiter);
+	else if (why == NULL)
+		why = reload_edit(master->reload, line, waiter);
+	return why;
+}
+
 static const char *on_act_close_session(uint64_t id, struct reload_waiter *waiter, void *arg)
 {
 	struct master *master = arg;
@@ -117,6 +135,7 @@ static void on_act_forget(struct reload_waiter *waiter, void *arg)
 
 	logs_forget(master->logs, waiter);
 	closing_forget(master->closing, waiter);
+	deleting_forget(master->deleting, waiter);
 
 	reload_forget(master->reload, waiter);
 	upgrade_forget(master->upgrade, waiter);
@@ -226,10 +245,17 @@ void master_make_upgrade(struct master *master)
 static struct conf_diff *on_act_diff(const char *path, struct conf_errors *errors, void *arg)
 {
 	struct master *master = arg;
-	struct conf *conf = path == NULL ? master->ask->load(errors, master->ask->arg)
-					 : conf_load_file(path, master->ask->overrides, errors);
+	struct conf_edits *edits = edits_read(master->shm);
+	struct conf_overrides overrides = *master->ask->overrides;
+	struct conf *conf;
 	struct conf_diff *diff;
 
+	overrides.edits = edits;
+	if (path == NULL)
+		conf = master->ask->load(edits, errors, master->ask->arg);
+	else
+		conf = conf_load_file(path, &overrides, errors);
+	free(edits);
 	if (conf == NULL)
 		return NULL;
 	diff = conf_diff(master->config->conf, conf);
@@ -245,6 +271,7 @@ struct control_actions master_actions(struct master *master)
 		.rollback = on_act_rollback,
 		.confirm = on_act_confirm,
 		.forget = on_act_forget,
+		.edit = on_act_edit,
 		.close_session = on_act_close_session,
 		.close_sessions = on_act_close_sessions,
 		.log_reopen = on_act_log_reopen,

@@ -34,6 +34,13 @@ int control_print(struct evbuffer *out, bool json, bool failed, const char *text
 	return evbuffer_add_printf(out, "%s%s\n", failed ? "error: " : "", text) < 0 ? -1 : 0;
 }
 
+int control_text(struct control_request *request, const char *name, const char *text, size_t len)
+{
+	if (request->line->json)
+		return json_add_text(request->out, name, text);
+	return evbuffer_add(request->out, text, len);
+}
+
 int control_say(struct control_request *request, const char *format, ...)
 {
 	char text[CONTROL_TEXT_MAX];
@@ -252,6 +259,8 @@ static size_t control_words_most(const struct control_verb *verb)
 	size_t count = 0;
 
 	for (const char *at = verb->arguments; *at != '\0'; at += strspn(at, " ")) {
+		if (strcmp(at, "...") == 0)
+			return CONTROL_WORDS_MAX;
 		if (*at >= 'A' && *at <= 'Z')
 			count++;
 		at += strcspn(at, " ");

@@ -31,6 +31,8 @@ struct control_actions {
 	/* Another binary takes over; NULL: the one that is at our path now. Answered later, too. */
 	const char *(*upgrade)(const char *binary, struct reload_waiter *waiter, void *arg);
 	const char *(*confirm)(void *arg);
+	/* A line of conf/edit.h; close: what the server has is closed then. Answered later. */
+	const char *(*edit)(const char *line, bool close, struct reload_waiter *waiter, void *arg);
 	/* Relays, answered later: the one called id; those of the server at that place. */
 	const char *(*close_session)(uint64_t id, struct reload_waiter *waiter, void *arg);
 	const char *(*close_sessions)(uint32_t place, struct reload_waiter *waiter, void *arg);
@@ -65,6 +67,10 @@ MUST_USE int control_say(struct control_request *request, const char *format, ..
 	PRINTF_LIKE(2, 3);
 MUST_USE int control_fail(struct control_request *request, const char *format, ...)
 	PRINTF_LIKE(2, 3);
+
+/* A text that is no table, of any length; in JSON {"name":"..."}. */
+MUST_USE int control_text(
+	struct control_request *request, const char *name, const char *text, size_t len);
 
 /* The same with a text of any length. */
 MUST_USE int control_print(struct evbuffer *out, bool json, bool failed, const char *text);

@@ -17,8 +17,8 @@
 #include "master/options.h"
 #include "master/program.h"
 
-static struct conf *main_load(
-	const struct options *options, struct demo *demo_r, struct conf_errors *errors)
+static struct conf *main_load(const struct options *options, const struct conf_overrides *overrides,
+	struct demo *demo_r, struct conf_errors *errors)
 {
 	const struct conf_quick quick = {
 		.listen = options->listen,
@@ -29,14 +29,14 @@ static struct conf *main_load(
 
 	switch (options->source) {
 	case SOURCE_QUICK:
-		return conf_load_quick(&quick, &options->overrides, errors);
+		return conf_load_quick(&quick, overrides, errors);
 	case SOURCE_DEMO:
-		return demo_load(demo_r, &options->overrides, errors);
+		return demo_load(demo_r, overrides, errors);
 	case SOURCE_DEFAULT_FILE:
 	case SOURCE_FILE:
 		break;
 	}
-	return conf_load_file(options->config, &options->overrides, errors);
+	return conf_load_file(options->config, overrides, errors);
 }
 
 static const char *main_source_name(const struct options *options)
@@ -69,10 +69,13 @@ static void main_refuse(struct conf_errors *errors, const char *why)
 	errors->count = errors->lines[0] != NULL ? 1 : 0;
 }
 
-static struct conf *main_load_again(struct conf_errors *errors, void *arg)
+static struct conf *main_load_again(struct conf_edits *edits, struct conf_errors *errors, void *arg)
 {
 	struct main_source *source = arg;
 	const struct options *options = source->options;
+	struct conf_overrides overrides = options->overrides;
+
+	overrides.edits = edits;
 
 	switch (options->source) {
 	case SOURCE_DEMO:
@@ -84,11 +87,11 @@ static struct conf *main_load_again(struct conf_errors *errors, void *arg)
 			main_refuse(errors, "standard input: it cannot be read a second time");
 			return NULL;
 		}
-		return conf_load_file(source->path, &options->overrides, errors);
+		return conf_load_file(source->path, &overrides, errors);
 	case SOURCE_QUICK:
 		break;
 	}
-	return main_load(options, &source->demo, errors);
+	return main_load(options, &overrides, &source->demo, errors);
 }
 
 static void on_demo_serving(void *arg)
@@ -154,7 +157,7 @@ static enum exit_code main_configured(const struct options *options)
 	}
 	source.options = options;
 	main_find_file(&source);
-	conf = main_load(options, &source.demo, &errors);
+	conf = main_load(options, &options->overrides, &source.demo, &errors);
 	if (conf == NULL) {
 		conf_errors_print(&errors, stderr);
 		conf_errors_free(&errors);

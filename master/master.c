@@ -16,6 +16,7 @@
 #include "master/config.h"
 #include "master/control.h"
 #include "master/daemonize.h"
+#include "master/deleting.h"
 #include "master/handover.h"
 #include "master/logs.h"
 #include "master/master_impl.h"
@@ -369,6 +370,7 @@ static void master_serve(struct master *master)
 	if (!master->follows)
 		logs_serve(master->logs, master->config);
 	master_make_reload(master);
+	master->deleting = deleting_new(master->reload, master->closing, master->shm);
 	master_make_upgrade(master);
 	master->sampler = sampler_new(master->base, master->shm);
 	master->report = report_new(master->base, master->shm);
@@ -396,6 +398,7 @@ static void master_clean(struct master *master)
 	upgrade_free(master->upgrade);
 	succeed_free(master->succeed);
 	observer_free(master->observer);
+	deleting_free(master->deleting);
 	reload_free(master->reload);
 	logs_free(master->logs);
 	closing_free(master->closing);
@@ -417,6 +420,8 @@ static void master_clean(struct master *master)
 	/* Nobody logs to its files any more. */
 	log_open(NULL, LOG_LEVEL_WARN, LOG_FORMAT_TEXT);
 	config_release(master->config);
+	config_release(master->first);
+	free(master->edits);
 }
 
 enum exit_code master_run(const struct master_ask *ask)

@@ -8,13 +8,14 @@
 #include "common/child.h"
 
 struct conf;
+struct conf_edits;
 struct conf_errors;
 struct conf_overrides;
 
 struct master_ask {
 	struct conf *conf; /* owned from then on */
-	/* The same once more, from where it came, for a reload. NULL, and the errors. */
-	struct conf *(*load)(struct conf_errors *errors, void *arg);
+	/* The same once more, from where it came, with edits (NULL: none). NULL, and the errors. */
+	struct conf *(*load)(struct conf_edits *edits, struct conf_errors *errors, void *arg);
 	const struct conf_overrides *overrides; /* borrowed: of the command line */
 	bool daemon;
 	bool control_optional; /* goes without the control socket where the default one is taken */

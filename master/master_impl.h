@@ -29,6 +29,8 @@ struct master {
 	struct shm *shm;                 /* owned */
 	struct bindings *bindings;       /* owned: that serve */
 	struct bindings *next;     /* owned: of one that follows, until they are merged; NULL */
+	struct config *first;      /* held: the file alone, where config has edits, too; NULL */
+	struct conf_edits *edits;  /* owned: of another master, until they are ours; NULL: none */
 	bool bind_again;           /* some addresses are to be tried again */
 	struct event_base *base;   /* owned */
 	struct signals *signals;   /* owned */
@@ -41,6 +43,7 @@ struct master {
 	struct reload *reload;         /* owned */
 	struct logs *logs;             /* owned */
 	struct closing *closing;       /* owned */
+	struct deleting *deleting;     /* owned */
 	struct rebalance *rebalance;   /* owned */
 	struct upgrade *upgrade;       /* owned */
 	struct sampler *sampler;       /* owned */

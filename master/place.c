@@ -76,26 +76,59 @@ static bool place_differs(const struct shm_admin *admin, const struct conf_serve
 		admin->file_weight != server->weight || admin->file_maxconn != server->maxconn;
 }
 
+/* One of the words of a server that the file has and `set server` changes. */
+struct place_word {
+	const char *server;
+	const char *what;
+	bool state; /* an enum admin_state */
+	bool is_new;
+};
+
+static void place_say(const struct place_word *word, uint32_t file, uint32_t set)
+{
+	static const char *const states[] = {
+		[ADMIN_READY] = "ready", [ADMIN_DRAIN] = "drain", [ADMIN_MAINT] = "maint"
+	};
+
+	if (word->state && file <= ADMIN_MAINT && set <= ADMIN_MAINT)
+		log_info("%s: state: the file says %s now, which wins over %s", word->server,
+			states[file], states[set]);
+	else
+		log_info("%s: %s: the file says %u now, which wins over %u", word->server,
+			word->what, file, set);
+}
+
+static void place_set(
+	const struct place_word *word, _Atomic uint32_t *now, uint32_t *file, uint32_t value)
+{
+	const uint32_t set = *now;
+
+	if (!word->is_new && *file == value)
+		return;
+	if (!word->is_new && set != *file && set != value)
+		place_say(word, value, set);
+	atomic_store(now, value);
+	*file = value;
+}
+
 /* What the operator wants of it, as far as the file says: what was changed while it ran stays, unless the file has
  * another opinion than last time. Returns whether anything is new. */
 static bool place_admin(struct shm *shm, const struct conf_server *server)
 {
 	struct shm_admin *admin = &shm_master(shm)->admin[server->place];
+	const char *name = shm_name(shm, SHM_SERVER, server->place);
 	const uint32_t state = admin_state(server->state);
 	const bool is_new =
 		admin->in_file == 0 || !shm_place_is_current(shm, SHM_SERVER, server->place);
 
 	if (!is_new && !place_differs(admin, server))
 		return false;
-	if (is_new || admin->file_state != state)
-		atomic_store(&admin->state, state);
-	if (is_new || admin->file_weight != server->weight)
-		atomic_store(&admin->weight, server->weight);
-	if (is_new || admin->file_maxconn != server->maxconn)
-		atomic_store(&admin->maxconn, server->maxconn);
-	admin->file_state = state;
-	admin->file_weight = server->weight;
-	admin->file_maxconn = server->maxconn;
+	place_set(&(struct place_word){ name, "state", true, is_new }, &admin->state,
+		&admin->file_state, state);
+	place_set(&(struct place_word){ name, "weight", false, is_new }, &admin->weight,
+		&admin->file_weight, server->weight);
+	place_set(&(struct place_word){ name, "maxconn", false, is_new }, &admin->maxconn,
+		&admin->file_maxconn, server->maxconn);
 	admin->in_file = 1;
 	return true;
 }

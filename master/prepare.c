@@ -11,11 +11,13 @@
 #include "common/shm.h"
 #include "common/title.h"
 #include "conf/conf.h"
+#include "conf/load.h"
 #include "master/bindings.h"
 #include "master/config.h"
 #include "master/control.h"
 #include "master/control_socket.h"
 #include "master/daemonize.h"
+#include "master/edits.h"
 #include "master/first.h"
 #include "master/hosts.h"
 #include "master/limits.h"
@@ -225,6 +227,33 @@ static int master_open_control(struct master *master)
 	return 0;
 }
 
+/* What an operator added and deleted goes on. Where that does not fit the file any more, the file is more. */
+static int master_add_edits(struct master *master)
+{
+	struct conf_errors errors = { 0 };
+	struct conf *conf;
+
+	if (!master->follows || master->past.shm == NULL || master->past.foreign)
+		return 0;
+	master->edits = edits_read(master->past.shm);
+	if (master->edits->count == 0)
+		return 0;
+	conf = master->ask->load(master->edits, &errors, master->ask->arg);
+	if (conf == NULL) {
+		for (size_t i = 0; i < errors.count; i++)
+			log_errorx("%s", errors.lines[i]);
+		log_errorx("servers that were added or deleted are forgotten: they do not fit the "
+			   "file any more");
+		conf_errors_free(&errors);
+		master->edits->count = 0;
+		return 0;
+	}
+	/* The one before is pointed to. */
+	master->first = master->config;
+	master->config = config_new(conf);
+	return master_open_logs(master);
+}
+
 int master_prepare(struct master *master)
 {
 	/* Where another master started us we are in the background already. */
@@ -247,7 +276,7 @@ int master_prepare(struct master *master)
 		return -1;
 	if (privileges_find(master->config->conf, &master->privileges) < 0)
 		return -1;
-	if (succeed_find(master) < 0)
+	if (succeed_find(master) < 0 || master_add_edits(master) < 0)
 		return -1;
 	/* Before anything is bound: a second daemon is told about the first, not about its ports. */
 	if (master_open_control(master) < 0)

@@ -147,18 +147,38 @@ void reload_refuse(struct reload *reload)
 
 /* ------------------------------------------------------------------ asking */
 
+static bool reload_take_edit(struct reload *reload)
+{
+	struct reload_edit *edit = STAILQ_FIRST(&reload->edits_asked);
+
+	if (edit == NULL)
+		return false;
+	STAILQ_REMOVE_HEAD(&reload->edits_asked, link);
+	reload->now.from = RELOAD_EDIT;
+	reload->now.confirm_ms = 0;
+	if (edit->waiter != NULL)
+		TAILQ_INSERT_TAIL(&reload->now.waiters, edit->waiter, link);
+	memcpy(reload->line, edit->line, sizeof(reload->line));
+	free(edit);
+	return true;
+}
+
 /* From the loop, not from who asked. */
 static void reload_start_next(struct reload *reload)
 {
 	struct reload_round *next = &reload->next;
 
-	if (reload->step != RELOAD_IDLE || !next->wanted)
+	if (reload->step != RELOAD_IDLE)
 		return;
-	reload->now.back = next->back;
-	reload->now.confirm_ms = next->confirm_ms;
-	TAILQ_CONCAT(&reload->now.waiters, &next->waiters, link);
-	next->wanted = next->back = false;
-	next->confirm_ms = 0;
+	if (next->wanted) {
+		reload->now.from = next->from;
+		reload->now.confirm_ms = next->confirm_ms;
+		TAILQ_CONCAT(&reload->now.waiters, &next->waiters, link);
+		next->wanted = false;
+		next->confirm_ms = 0;
+	} else if (!reload_take_edit(reload)) {
+		return;
+	}
 	reload->step = RELOAD_LOADING;
 	notify_reloading();
 	event_active(reload->timer, EV_TIMEOUT, 0);
@@ -176,7 +196,7 @@ void reload_ask(struct reload *reload, uint32_t confirm_ms, struct reload_waiter
 {
 	if (reload->step != RELOAD_IDLE)
 		log_info("reload: one is under way, another follows");
-	reload->next.back = false;
+	reload->next.from = RELOAD_FILE;
 	if (confirm_ms > 0)
 		reload->next.confirm_ms = confirm_ms;
 	reload_want(reload, waiter);
@@ -184,9 +204,23 @@ void reload_ask(struct reload *reload, uint32_t confirm_ms, struct reload_waiter
 
 static void reload_want_back(struct reload *reload, struct reload_waiter *waiter)
 {
-	reload->next.back = true;
+	reload->next.from = RELOAD_BEFORE;
 	reload->next.confirm_ms = 0;
 	reload_want(reload, waiter);
+}
+
+const char *reload_edit(struct reload *reload, const char *line, struct reload_waiter *waiter)
+{
+	struct reload_edit *edit;
+
+	if (evtimer_pending(reload->confirm, NULL))
+		return "a reload waits to be confirmed: `confirm` or `rollback` comes first";
+	edit = reload_memory(calloc(1, sizeof(*edit)));
+	edit->waiter = waiter;
+	snprintf(edit->line, sizeof(edit->line), "%s", line);
+	STAILQ_INSERT_TAIL(&reload->edits_asked, edit, link);
+	reload_start_next(reload);
+	return NULL;
 }
 
 bool reload_rollback(struct reload *reload, struct reload_waiter *waiter)
@@ -266,8 +300,16 @@ static bool reload_drop_waiter(struct reload_waiters *waiters, struct reload_wai
 
 void reload_forget(struct reload *reload, struct reload_waiter *waiter)
 {
-	if (!reload_drop_waiter(&reload->now.waiters, waiter))
-		(void)reload_drop_waiter(&reload->next.waiters, waiter);
+	struct reload_edit *edit;
+
+	if (reload_drop_waiter(&reload->now.waiters, waiter) ||
+		reload_drop_waiter(&reload->next.waiters, waiter))
+		return;
+	STAILQ_FOREACH(edit, &reload->edits_asked, link)
+	{
+		if (edit->waiter == waiter)
+			edit->waiter = NULL;
+	}
 }
 
 void reload_stop(struct reload *reload)
@@ -279,6 +321,8 @@ void reload_stop(struct reload *reload)
 	reload_undo(reload);
 	reload->step = RELOAD_IDLE;
 	reload->next.wanted = false;
+	while (reload_take_edit(reload))
+		continue;
 	reload_answer(&reload->now.waiters, RELOAD_REFUSED, why);
 	reload_answer(&reload->next.waiters, RELOAD_REFUSED, why);
 }
@@ -316,6 +360,7 @@ struct reload *reload_new(const struct reload_env *env)
 	reload->env = *env;
 	TAILQ_INIT(&reload->now.waiters);
 	TAILQ_INIT(&reload->next.waiters);
+	STAILQ_INIT(&reload->edits_asked);
 	reload->timer = reload_memory(evtimer_new(env->base, on_reload_step_timer, reload));
 	reload->confirm = reload_memory(evtimer_new(env->base, on_reload_unconfirmed, reload));
 	return reload;
@@ -323,10 +368,17 @@ struct reload *reload_new(const struct reload_env *env)
 
 void reload_free(struct reload *reload)
 {
+	struct reload_edit *edit;
+
 	if (reload == NULL)
 		return;
 	event_free(reload->timer);
 	event_free(reload->confirm);
+	while ((edit = STAILQ_FIRST(&reload->edits_asked)) != NULL) {
+		STAILQ_REMOVE_HEAD(&reload->edits_asked, link);
+		free(edit);
+	}
+	free(reload->edits);
 	free(reload->previous);
 	free(reload->reasons);
 	free(reload);

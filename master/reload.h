@@ -1,6 +1,6 @@
 /* One configuration takes the place of another, all or nothing:
  *
- *   prepare   load it, compare, resolve, bind what is new, start the new workers, wait until all are ready (bounded)
+ *   prepare   load it (the file's with what an operator added and deleted, see edits.h), compare, resolve, bind what is new, start the new workers, wait until all are ready (bounded)
  *   commit    they serve; the old ones give back their sockets
  *   move      the old ones' relays go to the new ones
  *
@@ -17,6 +17,7 @@
 
 struct bindings;
 struct conf;
+struct conf_edits;
 struct conf_errors;
 struct config;
 struct event_base;
@@ -55,7 +56,7 @@ struct reload_env {
 	struct handover *handover;
 	struct supervisor *supervisor;
 	/* The configuration as the command line names it, anew; NULL and the errors. */
-	struct conf *(*load)(struct conf_errors *errors, void *load_arg);
+	struct conf *(*load)(struct conf_edits *edits, struct conf_errors *errors, void *load_arg);
 	void *load_arg;
 	/* It serves from now on; the one before is still there. */
 	void (*on_commit)(struct config *config, void *arg);
@@ -69,6 +70,10 @@ void reload_free(struct reload *reload); /* NULL is fine */
 /* Load it again. confirm_ms > 0: back to the one before by itself when reload_confirm does not come in time. waiter may
  * be NULL. */
 void reload_ask(struct reload *reload, uint32_t confirm_ms, struct reload_waiter *waiter);
+
+/* The configuration that serves with one server more or less: a line of conf/edit.h. Returns NULL, or why not now (static). */
+MUST_USE const char *reload_edit(
+	struct reload *reload, const char *line, struct reload_waiter *waiter);
 
 /* Back to the configuration before the one that serves. Returns false when there is none. */
 MUST_USE bool reload_rollback(struct reload *reload, struct reload_waiter *waiter);

@@ -4,6 +4,7 @@
 #define PROXYD_MASTER_RELOAD_IMPL_H
 
 #include "common/must.h"
+#include "conf/edit.h"
 #include "master/reload.h"
 
 TAILQ_HEAD(reload_waiters, reload_waiter);
@@ -17,12 +18,25 @@ enum reload_step {
 	RELOAD_STARTING,  /* the workers */
 };
 
+enum reload_from {
+	RELOAD_FILE,
+	RELOAD_BEFORE, /* the previous configuration */
+	RELOAD_EDIT,   /* what serves, with an edit */
+};
+
 /* What was asked for. */
 struct reload_round {
 	bool wanted;
-	bool back; /* to the previous configuration, not to the file's */
+	enum reload_from from;
 	uint32_t confirm_ms;
 	struct reload_waiters waiters; /* borrowed */
+};
+
+/* A round of its own for each. */
+struct reload_edit {
+	STAILQ_ENTRY(reload_edit) link;
+	struct reload_waiter *waiter; /* borrowed; NULL */
+	char line[CONF_EDIT_BYTES];
 };
 
 struct reload {
@@ -30,16 +44,19 @@ struct reload {
 	enum reload_step step;
 	struct reload_round now;
 	struct reload_round next;
+	STAILQ_HEAD(, reload_edit) edits_asked; /* owned */
+	char line[CONF_EDIT_BYTES];             /* of RELOAD_EDIT */
 	struct reload_last last;
-	struct event *timer;   /* owned: of the step */
-	struct event *confirm; /* owned timer: goes back when it fires */
-	uint64_t since_ms;     /* of WAITING */
-	char *previous;        /* owned: the configuration before, as text; NULL */
-	char *reasons;         /* owned: lines of a refusal; NULL: none */
-	uint32_t changes;      /* objects */
+	struct event *timer;               /* owned: of the step */
+	struct event *confirm;             /* owned timer: goes back when it fires */
+	uint64_t since_ms;                 /* of WAITING */
+	char *previous;                    /* owned: the configuration before, as text; NULL */
+	char *reasons;                     /* owned: lines of a refusal; NULL: none */
+	uint32_t changes;                  /* objects */
 
 	/* what is prepared */
 	struct config *config;         /* held */
+	struct conf_edits *edits;      /* owned: that are in it */
 	struct hosts *hosts;           /* owned */
 	struct first *first;           /* owned */
 	struct bindings *bindings;     /* owned */

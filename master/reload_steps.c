@@ -13,6 +13,7 @@
 #include "conf/load.h"
 #include "master/bindings.h"
 #include "master/config.h"
+#include "master/edits.h"
 #include "master/first.h"
 #include "master/handover.h"
 #include "master/hosts.h"
@@ -44,16 +45,65 @@ static struct config *reload_serving(const struct reload *reload)
 
 /* ------------------------------------------------------------------ load and compare */
 
-static struct conf *reload_load_from(struct reload *reload, struct conf_errors *errors)
+static char *reload_text(const struct reload *reload)
 {
-	if (!reload->now.back)
-		return reload->env.load(errors, reload->env.load_arg);
+	char *text = NULL;
+	size_t len;
+	FILE *to = open_memstream(&text, &len);
+
+	if (to == NULL)
+		return NULL;
+	conf_dump(reload_serving(reload)->conf, to);
+	fclose(to);
+	return text;
+}
+
+static struct conf *reload_load_edited(struct reload *reload, struct conf_errors *errors)
+{
+	struct conf_edits *one = edits_new();
+	const struct conf_overrides overrides = { .edits = one };
+	char *text = reload_text(reload);
+	struct conf *conf = NULL;
+
+	reload->edits = edits_read(reload->env.shm);
+	one->strict = true;
+	if (text == NULL || edits_push(one, reload->line) < 0)
+		reload_because(reload, "no memory");
+	else if (edits_push(reload->edits, reload->line) < 0)
+		reload_because(reload,
+			"%u servers were added or deleted since the file was written, and no more can "
+			"be: the file wants an update",
+			CONF_EDITS_MAX);
+	else
+		conf = conf_load_text("what serves", text, strlen(text), &overrides, errors);
+	free(text);
+	free(one);
+	return conf;
+}
+
+static struct conf *reload_load_before(struct reload *reload, struct conf_errors *errors)
+{
 	if (reload->previous == NULL) {
 		reload_because(reload, "there is no previous configuration");
 		return NULL;
 	}
+	reload->edits = edits_read_before(reload->env.shm);
 	return conf_load_text("the previous configuration", reload->previous,
 		strlen(reload->previous), NULL, errors);
+}
+
+static struct conf *reload_load_from(struct reload *reload, struct conf_errors *errors)
+{
+	switch (reload->now.from) {
+	case RELOAD_EDIT:
+		return reload_load_edited(reload, errors);
+	case RELOAD_BEFORE:
+		return reload_load_before(reload, errors);
+	case RELOAD_FILE:
+		break;
+	}
+	reload->edits = edits_read(reload->env.shm);
+	return reload->env.load(reload->edits, errors, reload->env.load_arg);
 }
 
 static struct conf *reload_load(struct reload *reload)
@@ -90,12 +140,19 @@ static bool reload_compare(struct reload *reload)
 	return reload->reasons == NULL && reload->changes > 0;
 }
 
+static void reload_keep_edits(struct reload *reload)
+{
+	edits_settle(reload->edits);
+	edits_write(reload->env.shm, reload->edits);
+}
+
 static void reload_unchanged(struct reload *reload)
 {
 	char text[96];
 
 	snprintf(text, sizeof(text), "nothing changed, generation %u serves on",
 		supervisor_serving(reload->env.supervisor)->number);
+	reload_keep_edits(reload);
 	reload_undo(reload);
 	reload_end(reload, RELOAD_UNCHANGED, text);
 }
@@ -291,6 +348,8 @@ void reload_undo(struct reload *reload)
 	first_free(reload->first);
 	bindings_free(reload->bindings);
 	config_release(reload->config);
+	free(reload->edits);
+	reload->edits = NULL;
 	reload->generation = NULL;
 	reload->hosts = NULL;
 	reload->first = NULL;
@@ -301,17 +360,14 @@ void reload_undo(struct reload *reload)
 /* The way back is the text of what serves until now. */
 static void reload_remember(struct reload *reload)
 {
-	char *text = NULL;
-	size_t len;
-	FILE *to = open_memstream(&text, &len);
+	char *text = reload_text(reload);
 
-	if (to == NULL)
+	if (text == NULL)
 		return;
-	conf_dump(reload_serving(reload)->conf, to);
-	fclose(to);
 	free(reload->previous);
 	reload->previous = text;
 	way_back_keep(reload->env.shm, text);
+	edits_keep_before(reload->env.shm);
 }
 
 static void reload_await_confirmation(struct reload *reload)
@@ -329,9 +385,16 @@ static void reload_await_confirmation(struct reload *reload)
 static void reload_done(struct reload *reload, uint32_t number)
 {
 	char span[VIEW_UNIT_MAX];
-	char text[160];
-	int len = snprintf(text, sizeof(text), "generation %u serves, objects changed: %u", number,
-		reload->changes);
+	char text[CONF_EDIT_BYTES + 160];
+	char name[CONF_EDIT_BYTES];
+	int len = 0;
+
+	if (reload->now.from == RELOAD_EDIT)
+		len = snprintf(text, sizeof(text),
+			"%s is %s: ", conf_edit_name(reload->line, name, sizeof(name)),
+			strncmp(reload->line, "add", 3) == 0 ? "added" : "deleted");
+	len += snprintf(text + len, sizeof(text) - (size_t)len,
+		"generation %u serves, objects changed: %u", number, reload->changes);
 
 	if (reload->now.confirm_ms > 0)
 		snprintf(text + len, sizeof(text) - (size_t)len,
@@ -349,6 +412,7 @@ void reload_commit(struct reload *reload)
 
 	evtimer_del(reload->timer);
 	reload_remember(reload);
+	reload_keep_edits(reload);
 	bindings_merge(reload->env.bindings, reload->bindings);
 	reload->bindings = NULL;
 	place_commit(reload->config->conf, reload->env.shm, number);

@@ -29,6 +29,7 @@
 #include "master/config.h"
 #include "master/control.h"
 #include "master/control_socket.h"
+#include "master/edits.h"
 #include "master/handover.h"
 #include "master/logs.h"
 #include "master/master_impl.h"
@@ -159,6 +160,14 @@ static uint32_t succeed_last_listener(const struct master *master)
 	return count > 0 ? bindings_at(master->bindings, count - 1)->id : 0;
 }
 
+static void succeed_keep_edits(struct master *master)
+{
+	if (master->edits == NULL)
+		return;
+	edits_settle(master->edits);
+	edits_write(master->shm, master->edits);
+}
+
 /* yours: NULL without a keeper. */
 static void succeed_commit(struct succeed *succeed, const struct message *yours)
 {
@@ -171,6 +180,7 @@ static void succeed_commit(struct succeed *succeed, const struct message *yours)
 	bindings_merge(master->bindings, master->next);
 	master->next = NULL;
 	place_commit(conf, master->shm, master->generation);
+	succeed_keep_edits(master);
 	if (yours != NULL)
 		supervisor_take(master->supervisor, yours, channel_detach(succeed->line), told);
 	else

@@ -37,7 +37,7 @@ steered()
 	  back:
 	    servers:
 	      a: {address: "127.0.0.1:$back"${MAXCONN:+, maxconn: $MAXCONN}}
-	      ${B-b: {address: "127.0.0.1:$other"\}}
+	      ${B-b: "127.0.0.1:$other"}
 	END
 }
 
@@ -175,4 +175,218 @@ ended_as()
 	assert_eq "$n" 10
 	assert_eq "$(sessions)" 20
 	shown status '.connections.killed == 10 and .connections.active == 20 and .generation == 11'
+}
+
+# ---------------------------------------------------------------- add and del
+
+names()
+{
+	ctl --json show servers | jq -r '[.[].server] | join(" ")'
+}
+
+# loads_again: show config is good, and normalised already
+loads_again()
+{
+	ctl show config >shown.yaml
+	"$PROXYD" -t -c - <shown.yaml
+	"$PROXYD" -T -c - <shown.yaml >normal.yaml
+	diff shown.yaml normal.yaml
+	assert_eq "$(ctl --json show config | jq -r .config)" "$(cat shown.yaml)"
+}
+
+@test "add server: all workers have it, with its keys; it answers when it serves" {
+	origin a "127.0.0.1:$back" answer a
+	origin b "127.0.0.1:$other" answer b
+	B="" steered
+	run -0 ctl add server back/b "127.0.0.1:$other" weight=3 maxconn=7
+	[[ $output == "back/b is added: generation 2 serves"* ]]
+	shown show servers 'map([.server, .weight, .maxconn]) == [["a", 1, 0], ["b", 3, 7]]'
+	assert_eq "$(ask_names "127.0.0.1:$front" 8 | tr ' ' '\n' | sort | uniq -c | tr -s ' \n' ' ')" " 2 a 6 b "
+	loads_again
+	# The file that is not changed does not take it back, a reload that changes something else neither.
+	ctl reload
+	assert_eq "$(names)" "a b"
+	sed -i 's/workers: 2/workers: 3/' proxyd.yaml
+	ctl reload
+	shown show workers 'map(select(.state == "serving")) | length == 3'
+	assert_eq "$(names)" "a b"
+	run -0 ctl diff
+	assert_eq "$output" "nothing would change"
+	# Back to the one before it was there, and to the one after.
+	run -0 ctl del server back/b
+	[[ $output == "back/b is deleted: generation "* ]]
+	assert_eq "$(names)" "a"
+	ctl rollback
+	assert_eq "$(names)" "a b"
+	ctl reload
+	assert_eq "$(names)" "a b"
+	ctl rollback
+	assert_eq "$(names)" "a"
+	ctl reload
+	assert_eq "$(names)" "a"
+}
+
+@test "add server: what cannot be is refused with its reason, and nothing changes" {
+	local wrong
+	B="" steered
+	while IFS='|' read -r wrong why; do
+		# shellcheck disable=SC2086 # words
+		run ! ctl add server $wrong
+		[[ $output == *"$why"* ]] || { echo "$wrong: $output" && false; }
+		[ "$status" = 1 ] || [ "$status" = 2 ]
+	done <<-'END'
+	back/a 127.0.0.1:1|backend `back` has a server `a` already
+	nobody/b 127.0.0.1:1|there is no backend `nobody`
+	back/b 127.0.0.1|has no port
+	back/b 127.0.0.1:99999|
+	back/b 127.0.0.1:1 wieght=3|unknown key `wieght`, did you mean `weight`?
+	back/b 127.0.0.1:1 weight=300|`weight`
+	back/b 127.0.0.1:1 weight|is no KEY=VALUE; keys are weight, maxconn
+	back/b 127.0.0.1:1 weight=3 weight=4|`weight` is there twice
+	back/b 127.0.0.1:1 state=up|`state`
+	back/b 127.0.0.1:1 check_address=127.0.0.1:2|`check_address` without an active check
+	back/b 127.0.0.1:1 resolve=true|is no name to look up
+	back/b!c 127.0.0.1:1|other characters
+	back/ 127.0.0.1:1|needs a name
+	back/b|usage: add server
+	b 127.0.0.1:1|usage: add server
+	END
+	expect_log 'add server'
+	assert_eq "$(names)" a
+	shown status '.generation == 1 and .last_reload.result == "refused"'
+	ctl reload
+	assert_eq "$(names)" a
+}
+
+@test "del server: what it has may finish; with --close it ends; the last one stays" {
+	origin a "127.0.0.1:$back" hold
+	origin b "127.0.0.1:$other" hold
+	steered
+	watchers 6
+	wait_until '[ "$(sessions "map(select(.bytes_in == 10)) | length")" = 6 ]' 5
+	run -0 ctl del server back/b
+	assert_eq "$(names)" a
+	assert_eq "$(sessions)" 6
+	client -t 1 "127.0.0.1:$front" watch 10 || true
+	assert_eq "$(origin_count b)" 3
+	ctl close sessions back/b
+	assert_eq "$(sessions 'map(.server) | unique == ["a"]')" true
+	ctl add server back/b "127.0.0.1:$other"
+	assert_eq "$(names)" "a b"
+	run -0 ctl del server back/a --close
+	[[ $output == "back/a is deleted: generation "*"; "[34]" sessions closed" ]]
+	wait_until '[ "$(sessions)" = 0 ]' 3
+	assert_eq "$(names)" b
+	expect_log 'del server'
+	run -1 ctl del server back/b
+	[[ $output == *"it is the last server of backend"* ]]
+	run -1 ctl del server back/a
+	[[ $output == *"backend back has no such server"* ]]
+	run -1 ctl del server nobody/a
+	[[ $output == *"no such backend"* ]]
+	run -2 ctl del server back
+	run -2 ctl del server
+	loads_again
+}
+
+@test "add and del server: where the file says something else of that server it wins, which is logged" {
+	expect_log 'wins over|gone from the file'
+	steered
+	ctl add server back/c "127.0.0.1:$other" weight=5
+	ctl del server back/b
+	assert_eq "$(names)" "a c"
+	ctl reload
+	assert_eq "$(names)" "a c"
+	# The file changes what was deleted: it is back.
+	sed -i "s/ b: .*/ b: {address: 127.0.0.1:$other, weight: 9}/" proxyd.yaml
+	ctl reload
+	assert_eq "$(names)" "a b c"
+	assert_log 'back/b: the file says something new of it, and wins'
+	# It has one of the name that was added.
+	sed -i 's/^      a: /      c: "127.0.0.1:1"\n&/' proxyd.yaml
+	ctl reload
+	shown show servers 'map([.server, .weight]) == [["c", 1], ["a", 1], ["b", 9]]'
+	assert_log 'back/c: the file has it now, and wins'
+	# Once it won, it is as if nothing had been.
+	sed -i '/c: "127/d' proxyd.yaml
+	ctl reload
+	assert_eq "$(names)" "a b"
+	ctl del server back/b
+	sed -i '/ b: /d' proxyd.yaml
+	ctl reload
+	assert_log 'back/b: gone from the file, too'
+	assert_eq "$(names)" "a"
+	# set server, too.
+	ctl set server back/a weight 4
+	ctl add server back/d "127.0.0.1:$other"
+	shown show servers 'map([.server, .weight]) == [["a", 4], ["d", 1]]'
+	loads_again
+	sed -i 's/a: {address: \("[^"]*"\)}/a: {address: \1, weight: 8}/' proxyd.yaml
+	ctl reload
+	shown show servers 'map([.server, .weight]) == [["a", 8], ["d", 1]]'
+	assert_log 'back/a: weight: the file says 8 now, which wins over 4'
+}
+
+@test "add and del server: they are there after an upgrade and after a dead master" {
+	local old
+	expect_log 'the master is gone|took over|master left'
+	origin c "127.0.0.1:$other" answer c
+	steered
+	ctl add server back/c "127.0.0.1:$other" weight=2
+	ctl del server back/b
+	ctl set server back/a state maint
+	old=$PROXYD_PID
+	ctl upgrade
+	PROXYD_PID=$(ctl --json status | jq .pid)
+	echo "$PROXYD_PID" >>pids
+	[ "$PROXYD_PID" != "$old" ]
+	assert_eq "$(names)" "a c"
+	assert_eq "$(ask_names "127.0.0.1:$front" 4 | tr -s ' ')" "c c c c"
+	loads_again
+	kill -KILL "$PROXYD_PID"
+	wait_until '! alive "$PROXYD_PID"' 3
+	start_proxyd <proxyd.yaml
+	assert_eq "$(names)" "a c"
+	shown show servers 'map(.admin) == ["maint", "ready"]'
+	# Without the backend they are gone.
+	kill -KILL "$PROXYD_PID"
+	wait_until '! alive "$PROXYD_PID"' 3
+	expect_log 'add server|forgotten|gone from the file'
+	sed -i 's/back:$/other:/; s/backend: back/backend: other/' proxyd.yaml
+	start_proxyd <proxyd.yaml
+	assert_eq "$(names)" "a b"
+	# Where they do not fit the file any more, it is more.
+	ctl add server other/c "127.0.0.1:$other"
+	kill -KILL "$PROXYD_PID"
+	wait_until '! alive "$PROXYD_PID"' 3
+	sed -i 's/127.0.0.1:\([0-9]*"\)}\?$/[::1]:\1/; s/a: {address: /a: /; s/  other:/&\n    source: "::1"/' proxyd.yaml
+	start_proxyd <proxyd.yaml
+	assert_eq "$(names)" "a b"
+	assert_log 'add server other/c: .*cannot be reached from'
+	assert_log 'are forgotten'
+	stop_proxyd
+}
+
+@test "add server: several at once, each its own answer, under traffic" {
+	local k
+	origin a "127.0.0.1:$back" answer a
+	B="" steered
+	spawn load "$HELPERS/client" "127.0.0.1:$front" rate 100 4
+	for k in 1 2 3 4; do
+		ctl add server "back/x$k" "127.0.0.1:$back" >"added$k" &
+	done
+	wait_until '[ "$(cat added? | grep -c "is added: generation")" = 4 ]' 20
+	assert_eq "$(names | tr ' ' '\n' | sort | tr '\n' ' ')" "a x1 x2 x3 x4 "
+	wait "$SPAWNED_PID"
+	assert_eq "$(jq -c '.started == .ok' load.out)" true
+}
+
+@test "show config: what the command line says over the file is in it" {
+	B="" steered
+	stop_proxyd
+	PROXYD_QUIET=1 start_proxyd -w 3 --loglevel error <proxyd.yaml
+	wait_until 'ctl status' 5
+	ctl show config | grep -q 'workers: 3'
+	ctl show config | grep -q 'level: error'
+	loads_again
 }
