@@ -147,6 +147,20 @@ void reload_refuse(struct reload *reload)
 
 /* ------------------------------------------------------------------ asking */
 
+static bool reload_take_round(struct reload *reload)
+{
+	struct reload_round *next = &reload->next;
+
+	if (!next->wanted)
+		return false;
+	reload->now.from = next->from;
+	reload->now.confirm_ms = next->confirm_ms;
+	TAILQ_CONCAT(&reload->now.waiters, &next->waiters, link);
+	next->wanted = false;
+	next->confirm_ms = 0;
+	return true;
+}
+
 static bool reload_take_edit(struct reload *reload)
 {
 	struct reload_edit *edit = STAILQ_FIRST(&reload->edits_asked);
@@ -166,19 +180,10 @@ static bool reload_take_edit(struct reload *reload)
 /* From the loop, not from who asked. */
 static void reload_start_next(struct reload *reload)
 {
-	struct reload_round *next = &reload->next;
-
 	if (reload->step != RELOAD_IDLE)
 		return;
-	if (next->wanted) {
-		reload->now.from = next->from;
-		reload->now.confirm_ms = next->confirm_ms;
-		TAILQ_CONCAT(&reload->now.waiters, &next->waiters, link);
-		next->wanted = false;
-		next->confirm_ms = 0;
-	} else if (!reload_take_edit(reload)) {
+	if (!reload_take_round(reload) && !reload_take_edit(reload))
 		return;
-	}
 	reload->step = RELOAD_LOADING;
 	notify_reloading();
 	event_active(reload->timer, EV_TIMEOUT, 0);

@@ -116,7 +116,7 @@ static const struct view_column status_columns[] = {
 	{ "workers", "workers", VIEW_COUNT },
 	{ "connections.active", "connections now", VIEW_COUNT },
 	{ "connections.total", "connections", VIEW_COUNT },
-	{ "connections.killed", "closed by operator", VIEW_COUNT },
+	{ "connections.killed", "killed", VIEW_COUNT },
 	{ "moves.moved", "moved", VIEW_COUNT },
 	{ "moves.failed", "moves failed", VIEW_COUNT },
 	{ "moves.kept", "kept", VIEW_COUNT },
