@@ -47,12 +47,12 @@ struct reload {
 	STAILQ_HEAD(, reload_edit) edits_asked; /* owned */
 	char line[CONF_EDIT_BYTES];             /* of RELOAD_EDIT */
 	struct reload_last last;
-	struct event *timer;               /* owned: of the step */
-	struct event *confirm;             /* owned timer: goes back when it fires */
-	uint64_t since_ms;                 /* of WAITING */
-	char *previous;                    /* owned: the configuration before, as text; NULL */
-	char *reasons;                     /* owned: lines of a refusal; NULL: none */
-	uint32_t changes;                  /* objects */
+	struct event *timer;   /* owned: of the step */
+	struct event *confirm; /* owned timer: goes back when it fires */
+	uint64_t since_ms;     /* of WAITING */
+	char *previous;        /* owned: the configuration before, as text; NULL */
+	char *reasons;         /* owned: lines of a refusal; NULL: none */
+	uint32_t changes;      /* objects */
 
 	/* what is prepared */
 	struct config *config;         /* held */
