@@ -125,7 +125,7 @@ void reload_end(struct reload *reload, enum reload_result result, const char *te
 	reload_count(reload, result);
 	evtimer_del(reload->timer);
 	reload->step = RELOAD_IDLE;
-	if (reload->now.back)
+	if (reload->now.from == RELOAD_BEFORE)
 		way_back_until(reload->env.shm, 0); /* also when it cannot be gone */
 	reload_remember_last(reload, result, text);
 	if (result != RELOAD_REFUSED)

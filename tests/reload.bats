@@ -209,7 +209,7 @@ refused_as()
 	local before
 
 	generations_start 2
-	expect_log 'changing/(dead|idle)'
+	expect_log 'changing/(a|dead|idle)'
 	streams_start --idle 30
 	SERVERS=", idle: \"$SPARE\", dead: \"$SPARE\"" configure 2 2
 	sed -i 's/^  changing: {/&check: {type: tcp, inter: 200ms}, /' proxyd.yaml
