@@ -85,6 +85,8 @@ state_of()
 	serving
 	spawn load "$HELPERS/client" "127.0.0.1:$echo" rate 50 30
 	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 5 30
+	# One that has ended, so that there is a time.
+	client "127.0.0.1:$echo" echo 10k
 	screen 100 24
 	# One second is a second: what was before it is not in it.
 	wait_until 'shown "^echo +[0-9]+ +[1-9][0-9.]+ +$rate +$rate +[1-9][0-9]* +[1-9][0-9]* .* $time +$time$"' 10

@@ -233,16 +233,16 @@ static void model_stats_name(const cJSON *object, char name_r[TOP_TEXT_MAX])
 		top_text_add(name_r, TOP_TEXT_MAX, cJSON_GetStringValue(name));
 }
 
-/* A queue is its backend's: each of the backend's servers has it. They stand together, mostly at *hint. */
+/* A queue is its backend's: each of the backend's servers has it. They stand together, mostly at hint. */
 static void model_take_queue(
-	struct top_list *list, const char *backend, const cJSON *object, size_t *hint)
+	struct top_list *list, const char *backend, const cJSON *object, size_t hint)
 {
 	const cJSON *queued = cJSON_GetObjectItemCaseSensitive(object, "queued");
 	const size_t len = strlen(backend);
 	bool found = false;
 
 	for (size_t i = 0; cJSON_IsNumber(queued) && i < list->n; i++) {
-		struct top_row *row = &list->rows[(*hint + i) % list->n];
+		struct top_row *row = &list->rows[(hint + i) % list->n];
 
 		if (strncmp(row->name, backend, len) != 0 || row->name[len] != '/') {
 			if (found)
@@ -278,7 +278,7 @@ static int model_take_stats(struct top_model *model, const cJSON *stats)
 		model_stats_name(object, name);
 		if (strcmp(scope, "backend") == 0)
 			model_take_queue(
-				&model->lists[PANE_SERVERS], name, object, &hints[PANE_SERVERS]);
+				&model->lists[PANE_SERVERS], name, object, hints[PANE_SERVERS]);
 		for (size_t i = 0; i < PANES; i++) {
 			struct top_row *row = strcmp(scope, scopes[i]) == 0
 				? list_find(&model->lists[i], name, &hints[i])
