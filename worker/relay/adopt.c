@@ -144,6 +144,8 @@ static int adopt_open(struct adoption *adoption, struct relay *relay, bool clien
 		return 0;
 	if (side->is_unix)
 		flags |= STREAM_UNIX;
+	if (side->plain)
+		flags |= STREAM_PLAIN;
 	if (reset)
 		flags |= STREAM_RESET;
 	adopt_keep_fd(adoption, fd);

@@ -304,7 +304,7 @@ static int connect_address(struct relay *relay, const struct sockaddr_any *addr,
 {
 	const int one = 1;
 	bool is_unix = sockaddr_is_unix(addr);
-	uint8_t flags = is_unix ? STREAM_UNIX : 0;
+	uint8_t flags = is_unix ? STREAM_UNIX : STREAM_PLAIN;
 	int fd = socket(addr->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error = 0;
 

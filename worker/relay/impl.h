@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "worker/balance/balance.h"
 #include "worker/protocol/service.h"
+#include "worker/relay/doubt.h"
 #include "worker/relay/pump.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/stream.h"
@@ -82,6 +83,8 @@ struct relays {
 	struct relay_list run;
 	uint32_t nrun;
 	struct relay_list ended;
+	uint64_t now_ms; /* clock_coarse_ms when the turn of this relay began */
+	struct doubts doubts;
 };
 
 /* The two places where state lives that others must be able to see. */

@@ -57,6 +57,8 @@ static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *t
 		return 0;
 	}
 	stream_drop(from, tools->scratch, (size_t)sent);
+	if (sent == peeked && (size_t)peeked < pump->peek_bytes)
+		stream_emptied(from);
 	pump_learn(pump, (size_t)peeked, (size_t)sent);
 	return (size_t)sent;
 }

@@ -183,6 +183,8 @@ void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 	relay_begin(relay, accepted, key);
 	if (sockaddr_is_unix(accepted->client))
 		flags |= STREAM_UNIX;
+	else if (!accepted->frontend->tcp.mptcp)
+		flags |= STREAM_PLAIN;
 	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) <
 		0) {
 		if (log_rate_ok(&rate))
@@ -203,7 +205,7 @@ void relay_set_state(struct relay *relay, enum relay_state state)
 
 void relay_touch(struct relay *relay)
 {
-	relay->record->moved_ms = clock_coarse_ms();
+	relay->relays->now_ms = relay->record->moved_ms = clock_coarse_ms();
 }
 
 /* A side whose data did not all arrive must not look as if it had ended well. */
@@ -356,8 +358,9 @@ static void relay_look_for_client(struct relay *relay)
 void relay_run(struct relay *relay)
 {
 	/* A turn with many busy relays on a busy machine is long, but not hung: a beat for each of them. */
+	relay->relays->now_ms = clock_coarse_ms();
 	atomic_store_explicit(
-		&relay->relays->slot->heartbeat_ms, clock_coarse_ms(), memory_order_relaxed);
+		&relay->relays->slot->heartbeat_ms, relay->relays->now_ms, memory_order_relaxed);
 	switch (relay_state(relay)) {
 	case RELAY_RELAYING:
 		relay_turn(relay);

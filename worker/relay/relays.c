@@ -243,6 +243,7 @@ bool relays_turn_end(struct relays *relays)
 	bool busy;
 
 	relays_run_queued(relays);
+	doubts_ask(&relays->doubts);
 	queues_turn(relays->queues);
 	busy = keep_turn(relays->keep);
 	relays_free_ended(relays);

@@ -41,8 +41,6 @@ enum stream_result stream_failed(struct stream *stream, enum stream_flags flag)
 	return STREAM_BROKEN;
 }
 
-/* A short look does not mean that the queue is empty for good: a reset that came with the last bytes is told
- * by the same edge, and libevent shows it as no more than readable and writable. Only EAGAIN ends the reading. */
 ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
 {
 	ssize_t n = recv(stream->fd, buf, max, MSG_PEEK);
@@ -50,6 +48,16 @@ ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
 	if (n < 0)
 		return stream_failed(stream, STREAM_READABLE);
 	return n;
+}
+
+/* What comes from now on makes an edge of its own, and a FIN that came with the edge before was told by it. Not so a
+ * reset, or more bytes behind urgent ones: libevent shows those as no more than readable and writable. */
+void stream_emptied(struct stream *stream)
+{
+	if ((stream->flags & (STREAM_PLAIN | STREAM_FIN | STREAM_RESET)) != STREAM_PLAIN)
+		return; /* then only EAGAIN, or the end, ends the reading */
+	stream->flags &= (uint8_t)~STREAM_READABLE;
+	stream->flags |= STREAM_DOUBT;
 }
 
 void stream_drop(struct stream *stream, void *buf, size_t len)

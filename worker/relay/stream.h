@@ -21,6 +21,8 @@ enum stream_flags {
 	STREAM_UNIX = 1 << 4,  /* no TCP: no reset can be sent, the kernel keeps no byte counts */
 	STREAM_KEPT =
 		1 << 5, /* the keeper holds a copy: close alone would say nothing to the peer */
+	STREAM_PLAIN = 1 << 6, /* TCP, and no MPTCP: a short look saw all that was there */
+	STREAM_DOUBT = 1 << 7, /* read to its end, and a reset may have come with its last bytes */
 };
 
 struct stream {
@@ -45,6 +47,10 @@ void stream_note(struct stream *stream, short what);
 
 /* A copy of what waits to be read, at most max bytes, nothing taken. 0 at the peer's FIN. */
 ssize_t stream_peek(struct stream *stream, void *buf, size_t max);
+
+/* All of a look was dropped that was shorter than asked for: where that says that nothing is left, it is not readable
+ * any more, and in doubt (doubt.h). */
+void stream_emptied(struct stream *stream);
 
 /* Takes len bytes, which were peeked, out of the queue. buf has room for them: a Unix socket cannot drop
  * without copying. */

@@ -22,7 +22,7 @@ static enum pump_result turn_up(struct relay *relay)
 	uint64_t moved = record->bytes_in - before;
 
 	if (moved > 0) {
-		relay_touch(relay);
+		record->moved_ms = relays->now_ms;
 		shm_count(&relays->slot->frontends[record->frontend].bytes_in, moved);
 		shm_count(&relays->slot->servers[record->server].bytes_in, moved);
 	}
@@ -48,7 +48,7 @@ static enum pump_result turn_down(struct relay *relay)
 	if (moved > 0) {
 		if (before == 0)
 			turn_server_works(relay);
-		relay_touch(relay);
+		record->moved_ms = relays->now_ms;
 		shm_count(&relays->slot->frontends[record->frontend].bytes_out, moved);
 		shm_count(&relays->slot->servers[record->server].bytes_out, moved);
 	}
@@ -100,15 +100,24 @@ static void turn_ended(struct relay *relay, bool up, enum pump_result result)
 	relay_timer_set(relay);
 }
 
+/* Of an event for one direction the other has nothing to do. */
+static bool turn_can_do(const struct pump *pump, const struct stream *from)
+{
+	return (from->flags & STREAM_READABLE) != 0 || pump->pipe != NULL;
+}
+
 /* Returns false when the relay is no longer relaying. */
 static bool turn_direction(struct relay *relay, bool up)
 {
+	struct stream *from = up ? &relay->client : &relay->server;
 	uint8_t flow = up ? relay->record->up_flow : relay->record->down_flow;
 	enum pump_result result;
 
-	if (flow == FLOW_DONE)
+	if (flow == FLOW_DONE || !turn_can_do(up ? &relay->up : &relay->down, from))
 		return true;
 	result = up ? turn_up(relay) : turn_down(relay);
+	if (from->flags & STREAM_DOUBT)
+		doubt_add(relay, from);
 	if (result == PUMP_BUDGET)
 		relay_queue(relay);
 	else if (result != PUMP_BLOCKED)
