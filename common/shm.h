@@ -135,8 +135,8 @@ struct shm_master {
 	struct shm_edits edits;
 	struct shm_edits edits_before; /* that go with way_back */
 	struct shm_belongings belongings;
-	struct shm_histories histories;
 	struct shm_way_back way_back;
+	struct shm_histories histories;
 };
 
 /* ------------------------------------------------------------------ checker's pages */
