@@ -24,6 +24,7 @@ struct generation {
 	struct config *config; /* held; NULL: of another master, whose workers we took over */
 	uint64_t since_ms;     /* of its state */
 	uint64_t since_wall_s; /* the same, for people */
+	bool cut_short;        /* it was told to end at once */
 	uint32_t nworkers;
 	struct process *workers; /* owned, by number; of another master's in any order */
 };

@@ -26,11 +26,6 @@ struct departed {
 	bool asked;      /* the keeper of now was told to give */
 };
 
-void keeping_init(struct supervisor *supervisor)
-{
-	TAILQ_INIT(&supervisor->keeping.departed);
-}
-
 bool keeping_is_there(const struct supervisor *supervisor)
 {
 	return process_alive(supervisor->keeper);
@@ -146,13 +141,16 @@ static void keeping_route_to(struct supervisor *supervisor, uint32_t from, uint6
 	keeping_route(supervisor, &route);
 }
 
-void keeping_routes(struct supervisor *supervisor)
+static void on_keeping_routes(evutil_socket_t fd, short what, void *arg)
 {
+	struct supervisor *supervisor = arg;
 	struct route_target targets[SHM_WORKERS_MAX];
 	const size_t ntargets = supervisor_targets(supervisor, targets);
 	struct process *worker = NULL;
 	struct departed *departed;
 
+	(void)fd;
+	(void)what;
 	if (!keeping_is_there(supervisor) || supervisor->keeping.settling)
 		return;
 	TAILQ_FOREACH(departed, &supervisor->keeping.departed, link)
@@ -164,6 +162,14 @@ void keeping_routes(struct supervisor *supervisor)
 				shm_slot(supervisor->env->shm, worker->slot)->active, targets,
 				ntargets);
 	}
+}
+
+/* Where many workers come or go in one turn of the loop, once for all of them: each time it is as many routes as there
+ * are workers that leave, and the keeper would be taken for one that does not read. It waits for a route where it has to give
+ * and has none. */
+void keeping_routes(struct supervisor *supervisor)
+{
+	event_active(supervisor->keeping.routes, EV_TIMEOUT, 0);
 }
 
 /* ------------------------------------------------------------------ the dead */
@@ -380,9 +386,17 @@ void keeping_watch(struct supervisor *supervisor, uint64_t now_ms)
 		keeping_give_up(supervisor);
 }
 
+void keeping_init(struct supervisor *supervisor)
+{
+	TAILQ_INIT(&supervisor->keeping.departed);
+	supervisor->keeping.routes =
+		supervisor_event(evtimer_new(supervisor->base, on_keeping_routes, supervisor));
+}
+
 void keeping_deinit(struct supervisor *supervisor)
 {
 	keeping_give_up(supervisor);
+	event_free(supervisor->keeping.routes);
 }
 
 /* ------------------------------------------------------------------ one keeper and the next */

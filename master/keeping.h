@@ -19,6 +19,7 @@
 #include "common/must.h"
 
 struct departed;
+struct event;
 struct message;
 struct process;
 struct supervisor;
@@ -28,6 +29,7 @@ TAILQ_HEAD(departed_list, departed);
 struct keeping {
 	struct departed_list departed; /* owned: the dead whose slots are not free yet */
 	uint32_t told;                 /* the highest listener that the keeper knows */
+	struct event *routes;          /* owned: active when they are to be sent anew */
 	bool settling;                 /* a new keeper: not all workers speak to it yet */
 	uint32_t turn;                 /* with whom the next route begins */
 	uint64_t changes;              /* of children and listeners, as it was told of them */
@@ -75,7 +77,7 @@ void keeping_child_gone(struct process *process); /* a checker; it is still as i
 /* A worker is dead: its relays go to others, then it is said how it went, and its slot is free. */
 void keeping_died(struct process *process, const struct keeping_end *end);
 
-/* Who can adopt has changed: routes that are used are sent anew. */
+/* Who can adopt has changed: routes that are used are sent anew, soon. */
 void keeping_routes(struct supervisor *supervisor);
 
 /* Listeners were opened, or passed to another frontend; one was closed. */

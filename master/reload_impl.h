@@ -50,6 +50,7 @@ struct reload {
 	struct event *timer;   /* owned: of the step */
 	struct event *confirm; /* owned timer: goes back when it fires */
 	uint64_t since_ms;     /* of WAITING */
+	uint32_t cut_ms;       /* after that: when another generation may be ended to make room */
 	char *previous;        /* owned: the configuration before, as text; NULL */
 	char *reasons;         /* owned: lines of a refusal; NULL: none */
 	uint32_t changes;      /* objects */

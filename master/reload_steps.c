@@ -28,6 +28,7 @@
 #define RELOAD_SETTLE_MS  2000  /* for the generation before to move what can move */
 #define RELOAD_SOCKETS_MS 3000  /* for its sockets to be accepted empty */
 #define RELOAD_ROOM_MS    10000 /* for places for the workers */
+#define RELOAD_CUT_MS     2000  /* for a generation to end, before another one is to */
 #define RELOAD_READY_MS   10000 /* for the workers to get ready */
 
 static void reload_timer(struct reload *reload, uint32_t ms)
@@ -184,18 +185,23 @@ static bool reload_settled(struct reload *reload)
 	return true;
 }
 
-/* At most the oldest drains a shorter time than it was promised. */
+/* Only the oldest drain a shorter time than they were promised, one after the other. */
 static bool reload_has_room(struct reload *reload, uint64_t waited_ms)
 {
 	const uint32_t needed = reload->config->conf->global.workers;
 
 	if (supervisor_room(reload->env.supervisor) >= needed)
 		return true;
-	if (waited_ms == 0 && supervisor_cut_short(reload->env.supervisor))
+	if (waited_ms >= reload->cut_ms && supervisor_cut_short(reload->env.supervisor)) {
+		reload->cut_ms = (uint32_t)waited_ms + RELOAD_CUT_MS;
 		log_warnx("reload: no places for %u more workers: the oldest generation is ended",
 			needed);
+	}
 	if (waited_ms > RELOAD_ROOM_MS)
-		reload_because(reload, "no places for %u more workers", needed);
+		reload_because(reload,
+			"no places for %u more workers: %u of %u are free, generations that drain "
+			"have the others; see `show generations`, drain_timeout",
+			needed, supervisor_room(reload->env.supervisor), SHM_SLOTS);
 	return false;
 }
 
@@ -230,6 +236,7 @@ static void on_reload_resolved(const char *error, void *arg)
 	if (reload_compare(reload)) {
 		reload->step = RELOAD_WAITING;
 		reload->since_ms = clock_now_ms();
+		reload->cut_ms = 0;
 		reload_wait(reload);
 	} else if (reload->reasons != NULL) {
 		reload_refuse(reload);

@@ -135,7 +135,7 @@ const struct generations *supervisor_generations(const struct supervisor *superv
 /* How many workers could be started now: slots that nobody uses. */
 uint32_t supervisor_room(struct supervisor *supervisor);
 
-/* The oldest generation that leaves has no time any more. False when there is none. */
+/* The oldest generation that leaves has no time any more; each call takes another one. False when there is none. */
 bool supervisor_cut_short(struct supervisor *supervisor);
 
 /* The workers that serve and can adopt, and what they have. Room for SHM_WORKERS_MAX; returns how many. */

@@ -104,8 +104,9 @@ bool supervisor_cut_short(struct supervisor *supervisor)
 	struct generation *generation;
 
 	TAILQ_FOREACH(generation, &supervisor->generations, link) {
-		if (generation->state != GENERATION_LEAVING)
+		if (generation->state != GENERATION_LEAVING || generation->cut_short)
 			continue;
+		generation->cut_short = true;
 		for (uint32_t i = 0; i < generation->nworkers; i++) {
 			process_stop(&generation->workers[i], 0);
 			generation->workers[i].end_by_ms = clock_now_ms() + TURNOVER_STOP_MS;

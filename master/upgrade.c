@@ -373,7 +373,7 @@ static bool upgrade_lives(const struct upgrade *upgrade)
 /* Once more, as soon as it is gone. */
 static void upgrade_end_other(struct upgrade *upgrade, const char *why)
 {
-	log_warnx("upgrade: pid %d is ended: %s", (int)upgrade->pid, why);
+	log_info("upgrade: pid %d is ended: %s", (int)upgrade->pid, why);
 	upgrade->again = true;
 	supervisor_expect(upgrade->env.supervisor, 0);
 	pidfd_send_signal(upgrade->pidfd, SIGKILL, NULL, 0);

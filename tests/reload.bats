@@ -296,3 +296,57 @@ refused_as()
 	assert_eq "$(serving_number)" 1
 	wait_until 'one_generation 2' 5
 }
+
+# holding N ADDRESS: so many clients are there, and stay.
+holding()
+{
+	local before
+
+	before=$(ctl --json show sessions | jq length)
+	spawn "held$2" "$HELPERS/client" "$2" hold "$1" 60
+	wait_until "[ \"\$(ctl --json show sessions | jq length)\" -eq $((before + $1)) ]" 5
+}
+
+@test "diff: what it says would drain is what drains" {
+	local guest stays
+
+	expect_log 'changing/[ab]: is not chosen'
+	guest=127.0.0.1:$(free_port) stays=127.0.0.1:$(free_port)
+	FRONTENDS="  guest: {bind: \"$guest\", service: echo}
+  stays: {bind: \"$stays\", service: echo}"
+	generations_start 2
+	origin origin "$SPARE" echo
+	SERVERS=", c: \"$SPARE\"" configure 2 1
+	ctl reload
+	holding 17 "$guest"
+	holding 11 "$SECOND"
+	holding 5 "$stays"
+	FRONTENDS="  stays: {bind: \"$stays\", service: echo}" configure 2 2
+	assert_eq "$(ctl --json diff | jq 'map(.drains) | add')" 28
+	ctl reload
+	wait_until "shown show generations 'map(select(.state != \"serving\") | .active) | add == 28'" 5
+	shown show generations 'map(select(.state == "serving") | .active) | add == 5'
+}
+
+@test "reload: when all places for workers are taken the oldest generation makes room, and no other" {
+	local one two
+
+	[ -z "${SAN:-}" ] || skip "three generations of 64 workers are too many with sanitizers"
+	expect_log 'no places for 64 more workers: the oldest generation is ended|drain_timeout ran out'
+	one=127.0.0.1:$(free_port) two=127.0.0.1:$(free_port)
+	FRONTENDS="  guest: {bind: \"$one\", service: echo}" DRAIN=10m generations_start 64
+	holding 500 "$one"
+	FRONTENDS="  other: {bind: \"$two\", service: echo}" DRAIN=10m configure 64 2
+	ctl reload
+	holding 500 "$two"
+	DRAIN=10m configure 64 3
+	ctl reload
+	shown show sessions 'length == 1000'
+	DRAIN=10m configure 64 4
+	ctl reload
+	assert_eq "$(serving_number)" 4
+	wait_until "shown show sessions 'map(.frontend) | length == 500'" 5
+	wait_until "shown show generations 'map(.generation) == [2, 4]'" 5
+	kill "$SPAWNED_PID"
+	wait_until "shown show generations 'map(.generation) == [4]'" 10
+}
