@@ -313,10 +313,10 @@ holding()
 	expect_log 'changing/[ab]: is not chosen'
 	guest=127.0.0.1:$(free_port) stays=127.0.0.1:$(free_port)
 	FRONTENDS="  guest: {bind: \"$guest\", service: echo}
-  stays: {bind: \"$stays\", service: echo}"
-	generations_start 2
+  stays: {bind: \"$stays\", service: echo}" generations_start 2
 	origin origin "$SPARE" echo
-	SERVERS=", c: \"$SPARE\"" configure 2 1
+	FRONTENDS="  guest: {bind: \"$guest\", service: echo}
+  stays: {bind: \"$stays\", service: echo}" SERVERS=", c: \"$SPARE\"" configure 2 1
 	ctl reload
 	holding 17 "$guest"
 	holding 11 "$SECOND"
