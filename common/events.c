@@ -27,6 +27,8 @@ uint64_t events_first(struct shm *shm)
 }
 
 static void events_put(struct shm *shm, uint64_t wall_ms, const struct event_what *what,
+	const char *format, va_list args) PRINTF_LIKE(4, 0);
+static void events_put(struct shm *shm, uint64_t wall_ms, const struct event_what *what,
 	const char *format, va_list args)
 {
 	struct shm_events *events = &shm_master(shm)->events;

@@ -233,15 +233,19 @@ second_proxyd()
 # ---------------------------------------------------------------- nobody holds it up
 
 @test "control: clients that send half a line do not keep others from their answer" {
-	local i start
+	local i start best=9999
 	controlled
 	for ((i = 0; i < 50; i++)); do
 		spawn "half$i" socat -u "EXEC:'sh -c \"printf stat; exec sleep 20\"'" "UNIX-CONNECT:$SOCKET"
-		if [ "$i" = 20 ]; then
+		[ "$i" = 20 ] || continue
+		# The best of some, on a machine that is busy.
+		for _ in 1 2 3 4 5; do
 			start=$(now_ms)
 			ctl status
-			assert_between $(($(now_ms) - start)) 0 $((3000 * SLOW)) "ms until the 21st was answered"
-		fi
+			start=$(($(now_ms) - start))
+			[ "$start" -ge "$best" ] || best=$start
+		done
+		assert_between "$best" 0 1000 "ms until the 21st was answered"
 	done
 	start=$(now_ms)
 	ctl status

@@ -287,6 +287,62 @@ ends_as()
 	ends_as sC
 }
 
+@test "access log: what ended while nobody read it is lost, counted, and said when it is over; the traffic goes on" {
+	local lost
+	origin origin "127.0.0.1:$back" answer here
+	mkfifo access
+	# Someone holds the other end and reads nothing.
+	spawn holder sh -c 'exec 3<access; while [ ! -e now ]; do sleep 0.05; done; exec cat <&3 >read'
+	logged "level: info" "to: $PWD/access, format: json"
+	# A pipe has room for 64 KiB, a worker keeps as much: some 260 bytes a line, two workers.
+	run -0 client "127.0.0.1:$front" rate 600 3
+	assert_eq "$(jq -c '.started == .ok' <<<"$output")" true
+	wait_until '[ "$(ctl --json status | jq .log.lost)" -gt 100 ]' 5
+	touch now
+	for _ in 1 2 3 4 5 6 7 8; do client "127.0.0.1:$front" ask hello; done
+	wait_until '[ "$(grep -c "log lines were lost" read)" -ge 2 ]' 5
+	wait_until '[ "$(($(jq -s "map(select(.id)) | length" read) + $(ctl --json status | jq .log.lost)))" = 1808 ]' 5
+	jq -es 'all(type == "object")' read
+	# What was read and what was lost is what there was; the first of those eight may have come too early.
+	lost=$(ctl --json status | jq .log.lost)
+	assert_eq "$(($(jq -s 'map(select(.id)) | length' read) + lost))" $((1800 + 8))
+	assert_eq "$(jq -s 'map(select(.message)) | map(.message | split(" ")[0] | tonumber) | add' read)" "$lost"
+}
+
+# whole_log FILE COUNT: so many are there or were lost, and no line is a part of one, or two
+whole_log()
+{
+	local lost
+
+	lost=$(ctl --json status | jq .log.lost)
+	[ "$(($(grep -c "front back/a" "$1") + lost))" = "$2" ] &&
+		! grep -vhE '^127\.0\.0\.1:[0-9]+ \[[^]]*\] front back/a [0-9]+/[0-9]+/[0-9]+ 6 5 -- [0-9/]+ 0/0$|log lines were lost$' "$1"
+}
+
+@test "access log: a full disk costs lines, whole ones, which is said when there is room again" {
+	local started
+	unshare -m true 2>/dev/null || skip "no right to a mount namespace of our own for a small disk"
+	origin origin "127.0.0.1:$back" answer here
+	mkdir small
+	cat >with-small-disk <<-'END'
+	#!/bin/sh
+	mount -t tmpfs -o size=64k none small && exec "$@"
+	END
+	chmod +x with-small-disk
+	PROXYD_WRAP="unshare -m ./with-small-disk" logged "level: info" "to: $PWD/small/access.log"
+	# shellcheck disable=SC2034 # wait_until uses it
+	small=/proc/$PROXYD_PID/root$PWD/small
+	run -0 client "127.0.0.1:$front" rate 600 4
+	# shellcheck disable=SC2034 # the same
+	started=$(jq .started <<<"$output")
+	assert_eq "$(jq -c '.started == .ok' <<<"$output")" true
+	wait_until '[ "$(ctl --json status | jq .log.lost)" -gt 10 ]' 5
+	nsenter -t "$PROXYD_PID" -m mount -o remount,size=4m none "$PWD/small"
+	for _ in 1 2 3 4 5 6 7 8 9 10; do client "127.0.0.1:$front" ask hello; done
+	wait_until '[ "$(grep -c "log lines were lost" "$small/access.log")" -ge 1 ]' 5
+	wait_until 'whole_log "$small/access.log" $((started + 10))' 5
+}
+
 @test "access log: off is none" {
 	origin origin "127.0.0.1:$back" answer here
 	logged "level: info"

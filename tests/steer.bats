@@ -396,3 +396,29 @@ loads_again()
 	ctl show config | grep -q 'level: error'
 	loads_again
 }
+
+# ---------------------------------------------------------------- stop
+
+@test "stop: a second one changes nothing, stop --now ends the wait, and what would change anything is refused meanwhile" {
+	local words
+	expect_log 'relays closed'
+	origin a "127.0.0.1:$back" hold
+	B="" steered
+	watchers 2
+	wait_until '[ "$(sessions "map(select(.bytes_in == 10)) | length")" = 2 ]' 5
+	run -0 ctl stop
+	assert_eq "$output" "stopping: 2 relays have 30s to finish"
+	run -0 ctl stop
+	shown status '.state == "stopping" and .connections.active == 2'
+	for words in reload rollback upgrade rebalance "add server back/b 127.0.0.1:1" "del server back/a" "log reopen" \
+		"log level info" "close sessions back/a" "close session 1"; do
+		# shellcheck disable=SC2086 # words
+		run -1 ctl $words
+		[[ $output == *"proxyd stops"* ]] || { echo "$words: $output" && false; }
+	done
+	run -0 ctl stop --now
+	assert_eq "$output" "stopping now"
+	wait_until '! alive "$PROXYD_PID"' 5
+	wait "$PROXYD_PID"
+	[ ! -e "$SOCKET" ]
+}
