@@ -150,7 +150,8 @@ static const char *takeover_hear_hello(struct takeover_ask *ask, const struct me
 		hello->record_bytes != sizeof(struct relay_record);
 	takeover->keeper_pid = hello->pid;
 	takeover->keeper_pidfd = pidfd_open(hello->pid, 0);
-	return takeover->keeper_pidfd < 0 ? strerror(errno) : NULL;
+	/* One that is dead may have told all before. */
+	return takeover->keeper_pidfd < 0 && errno != ESRCH ? strerror(errno) : NULL;
 }
 
 static const char *takeover_hear_shm(struct takeover *takeover, struct message *message)
@@ -300,6 +301,13 @@ static bool takeover_line_lives(int fd)
 	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+static void takeover_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static enum takeover_result takeover_ask(struct takeover *takeover)
 {
 	const struct timeval most = { TAKEOVER_CONNECT_MS / 1000, 0 };
@@ -318,8 +326,9 @@ static enum takeover_result takeover_ask(struct takeover *takeover)
 		event_base_loop(ask.base, EVLOOP_ONCE);
 	takeover->fd = channel_detach(channel);
 	event_base_free(ask.base);
+	/* It has told all: what it told is still so. But its number may be another process's. */
 	if (ask.result == TAKEOVER_READY && !takeover_line_lives(takeover->fd))
-		return takeover_fail(takeover, "the keeper is gone");
+		takeover_close(&takeover->keeper_pidfd);
 	return ask.result;
 }
 
@@ -334,13 +343,6 @@ enum takeover_result takeover_connect(const char *path, struct takeover *takeove
 	if (result != TAKEOVER_READY)
 		takeover_free(takeover_r);
 	return result;
-}
-
-static void takeover_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 void takeover_free(struct takeover *takeover)

@@ -60,7 +60,7 @@ struct takeover {
 	struct shm *shm; /* owned; NULL when foreign */
 	int socket_fd;   /* owned; takeover.sock, listening */
 	pid_t keeper_pid;
-	int keeper_pidfd;                    /* owned */
+	int keeper_pidfd;                    /* owned; -1: it is dead since it has told all */
 	pid_t master_pid;                    /* with TAKEOVER_REFUSED; 0 when it is not known */
 	char why[160];                       /* with TAKEOVER_REFUSED and TAKEOVER_FAILED */
 	struct takeover_listener *listeners; /* owned array */

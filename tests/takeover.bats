@@ -452,9 +452,9 @@ one_is_left()
 	touch go
 	while [ "$(in_the_log 'was told all')" -eq 0 ]; do :; done
 	# The next one asks, and is not heard: it does not know that.
-	kill -STOP "$KEEPER"
+	kill -STOP "$KEEPER" 2>/dev/null || :
 	wait_until '[ "$(in_the_log "ready to take over")" -ge 1 ]' 5
-	kill -KILL "$KEEPER"
+	kill -KILL "$KEEPER" 2>/dev/null || :
 	one_is_left
 }
 
@@ -472,7 +472,8 @@ one_is_left()
 		told=$(in_the_log 'was told all')
 		spawn_proxyd <proxyd.yaml
 		while [ "$(in_the_log 'was told all')" -eq "$told" ]; do :; done
-		kill -KILL "$KEEPER"
+		# On a busy machine it has been replaced already.
+		kill -KILL "$KEEPER" 2>/dev/null || :
 		wait_until 'ctl status >/dev/null 2>&1' 10
 		wait_until 'one_generation 4 && keeper_is_filled' 10
 		counts_agree 200
