@@ -1,154 +1,224 @@
-/* Formats the line from the relay's record, which holds all that is known of it.
+/* Puts the line together from the relay's record, which holds all that is known of it.
  */
 #include "worker/relay/access_log.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/clock.h"
 #include "common/escape.h"
+#include "common/line.h"
 #include "common/sink.h"
 #include "worker/relay/impl.h"
 
 #define ACCESS_LINE_BYTES 2048
 
-/* HAProxy's tcplog order:
- * CLIENT [TIME] FRONTEND BACKEND/SERVER WAIT/CONNECT/TOTAL IN OUT STATE ACTIVE/FRONT/BACK/SERVER/RETRIES 0/0
- */
-static void access_client(const struct relay_record *record, char *buf, size_t buf_bytes)
+static void access_ipv4(struct line *line, const uint8_t *host)
 {
-	struct sockaddr_any addr = { .len = 0 };
+	for (int i = 0; i < 4; i++) {
+		if (i > 0)
+			line_char(line, '.');
+		line_uint(line, host[i]);
+	}
+}
+
+static void access_client(struct line *line, const struct relay_record *record)
+{
+	struct sockaddr_any addr = { .len = sizeof(addr.u.in6) };
+	char text[SOCKADDR_TEXT_MAX];
 
 	if (record->client_family == AF_INET) {
-		addr.len = sizeof(addr.u.in);
-		addr.u.in.sin_family = AF_INET;
-		addr.u.in.sin_port = htons(record->client_port);
-		memcpy(&addr.u.in.sin_addr, record->client_addr, 4);
+		access_ipv4(line, record->client_addr);
+		line_char(line, ':');
+		line_uint(line, record->client_port);
 	} else if (record->client_family == AF_INET6) {
-		addr.len = sizeof(addr.u.in6);
 		addr.u.in6.sin6_family = AF_INET6;
 		addr.u.in6.sin6_port = htons(record->client_port);
 		memcpy(&addr.u.in6.sin6_addr, record->client_addr, 16);
+		line_text(line, sockaddr_format(&addr, text, sizeof(text)));
 	} else {
-		snprintf(buf, buf_bytes, "unix:");
-		return;
+		line_text(line, "unix:");
 	}
-	sockaddr_format(&addr, buf, buf_bytes);
+}
+
+/* To the second: most lines have that of the line before. */
+struct access_date {
+	time_t of;
+	char text[32];
+};
+
+static void access_date(struct line *line, struct access_date *last, uint64_t wall_ms, bool local)
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm tm;
+
+	if (last->of != seconds) {
+		if (local)
+			localtime_r(&seconds, &tm);
+		else
+			gmtime_r(&seconds, &tm);
+		strftime(last->text, sizeof(last->text),
+			local ? "%d/%b/%Y:%H:%M:%S" : "%Y-%m-%dT%H:%M:%S", &tm);
+		last->of = seconds;
+	}
+	line_text(line, last->text);
+	line_char(line, '.');
+	line_milli(line, (unsigned)(wall_ms % 1000));
 }
 
 /* "-1" for a phase that was never reached, as HAProxy has it. */
-static long access_ms(uint32_t ms)
+static void access_ms(struct line *line, uint32_t ms)
 {
-	return ms == RECORD_NEVER ? -1 : (long)ms;
+	line_int(line, ms == RECORD_NEVER ? -1 : (int64_t)ms);
 }
 
-struct access_counts {
-	uint32_t daemon;
-	uint64_t frontend;
-	uint64_t backend;
-	uint32_t server;
-};
+static uint64_t access_total_ms(const struct relay_record *record)
+{
+	return clock_now_ms() - record->accepted_ms;
+}
 
-static void access_count(const struct relay *relay, struct access_counts *counts_r)
+static uint64_t access_backend_active(const struct relay *relay)
 {
 	struct shm *shm = relay->relays->shm;
 	uint32_t slots = shm_master(shm)->slots;
+	uint64_t active = 0;
 
-	memset(counts_r, 0, sizeof(*counts_r));
-	counts_r->daemon = shm_shared(shm)->active;
-	for (uint32_t i = 0; i < slots && i < SHM_SLOTS; i++) {
-		counts_r->frontend += shm_slot(shm, i)->frontends[relay->frontend->place].active;
-		if (relay->backend != NULL)
-			counts_r->backend +=
-				shm_slot(shm, i)->backends[relay->backend->place].active;
-	}
-	if (relay->record->server != SHM_NONE)
-		counts_r->server = shm_shared(shm)->servers[relay->record->server].active;
+	for (uint32_t i = 0; relay->backend != NULL && i < slots && i < SHM_SLOTS; i++)
+		active += shm_slot(shm, i)->backends[relay->backend->place].active;
+	return active;
 }
 
+/* Its name in shared memory is "backend/server". */
 static const char *access_server(const struct relay *relay)
 {
+	const char *name;
+
 	if (relay->backend == NULL)
 		return service_find(relay->frontend->service)->name;
 	if (relay->record->server == SHM_NONE)
 		return "<NOSRV>";
-	for (size_t i = 0; i < relay->backend->nservers; i++) {
-		if (relay->backend->servers[i].place == relay->record->server)
-			return relay->backend->servers[i].name;
-	}
-	return "?";
+	if (relay->chosen != NULL)
+		return relay->chosen->name;
+	name = strchr(shm_name(relay->relays->shm, SHM_SERVER, relay->record->server), '/');
+	return name != NULL ? name + 1 : "?";
 }
 
-static int access_text(
-	const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
+/* The last of HAProxy's fields but the queues': ACTIVE/FRONT/BACK/SERVER/RETRIES */
+static void access_counts(struct line *line, const struct relay *relay)
 {
-	const struct relay_record *record = relay->record;
-	char client[SOCKADDR_TEXT_MAX];
-	char date[32];
-	struct access_counts counts;
-	time_t seconds = (time_t)(record->accepted_wall_ms / 1000);
-	struct tm tm;
+	const struct shm_shared *shared = shm_shared(relay->relays->shm);
+	uint32_t server = relay->record->server;
 
-	access_client(record, client, sizeof(client));
-	access_count(relay, &counts);
-	localtime_r(&seconds, &tm);
-	strftime(date, sizeof(date), "%d/%b/%Y:%H:%M:%S", &tm);
-	return snprintf(line, line_bytes,
-		"%s [%s.%03u] %s %s/%s %ld/%ld/%llu %llu %llu %s %u/%llu/%llu/%u/%u 0/0", client,
-		date, (unsigned)(record->accepted_wall_ms % 1000), relay->frontend->name,
-		relay->backend != NULL ? relay->backend->name : "<SERVICE>", access_server(relay),
-		access_ms(record->wait_ms), access_ms(record->connect_ms),
-		(unsigned long long)(clock_now_ms() - record->accepted_ms),
-		(unsigned long long)record->bytes_in, (unsigned long long)record->bytes_out,
-		close_reason_letters(why), counts.daemon, (unsigned long long)counts.frontend,
-		(unsigned long long)counts.backend, counts.server, record->retries);
+	line_uint(line, shared->active);
+	line_char(line, '/');
+	line_uint(line, shared->frontends[relay->frontend->place].active);
+	line_char(line, '/');
+	line_uint(line, access_backend_active(relay));
+	line_char(line, '/');
+	line_uint(line, server != SHM_NONE ? shared->servers[server].active : 0);
+	line_char(line, '/');
+	line_uint(line, relay->record->retries);
 }
 
-static int access_json(
-	const struct relay *relay, enum close_reason why, char *line, size_t line_bytes)
+/* HAProxy's tcplog order:
+ * CLIENT [TIME] FRONTEND BACKEND/SERVER WAIT/CONNECT/TOTAL IN OUT STATE ACTIVE/FRONT/BACK/SERVER/RETRIES 0/0
+ */
+static void access_text(struct line *line, const struct relay *relay, enum close_reason why)
 {
 	const struct relay_record *record = relay->record;
-	const struct relays *relays = relay->relays;
+	static struct access_date date;
+
+	access_client(line, record);
+	line_text(line, " [");
+	access_date(line, &date, record->accepted_wall_ms, true);
+	line_text(line, "] ");
+	line_text(line, relay->frontend->name);
+	line_char(line, ' ');
+	line_text(line, relay->backend != NULL ? relay->backend->name : "<SERVICE>");
+	line_char(line, '/');
+	line_text(line, access_server(relay));
+	line_char(line, ' ');
+	access_ms(line, record->wait_ms);
+	line_char(line, '/');
+	access_ms(line, record->connect_ms);
+	line_char(line, '/');
+	line_uint(line, access_total_ms(record));
+	line_char(line, ' ');
+	line_uint(line, record->bytes_in);
+	line_char(line, ' ');
+	line_uint(line, record->bytes_out);
+	line_char(line, ' ');
+	line_text(line, close_reason_letters(why));
+	line_char(line, ' ');
+	access_counts(line, relay);
+	line_text(line, " 0/0");
+}
+
+static void access_key(struct line *line, const char *key)
+{
+	line_text(line, ",\"");
+	line_text(line, key);
+	line_text(line, "\":");
+}
+
+static void access_string(struct line *line, const char *key, const char *text)
+{
+	access_key(line, key);
+	line_char(line, '"');
+	line_text(line, text);
+	line_char(line, '"');
+}
+
+static void access_number(struct line *line, const char *key, uint64_t number)
+{
+	access_key(line, key);
+	line_uint(line, number);
+}
+
+static void access_json(struct line *line, const struct relay *relay, enum close_reason why)
+{
+	const struct relay_record *record = relay->record;
 	const char *server = access_server(relay);
-	char client[SOCKADDR_TEXT_MAX];
-	char server_text[160];
-	char date[32];
-	time_t seconds = (time_t)(record->accepted_wall_ms / 1000);
-	struct tm tm;
+	static struct access_date date;
+	char escaped[160];
 
-	access_client(record, client, sizeof(client));
-	escape_json(server, strlen(server), server_text, sizeof(server_text));
-	gmtime_r(&seconds, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	return snprintf(line, line_bytes,
-		"{\"time\":\"%s.%03uZ\",\"id\":\"%llx\",\"frontend\":\"%s\",\"client\":\"%s\","
-		"\"backend\":\"%s\",\"server\":\"%s\",\"wait_ms\":%ld,\"connect_ms\":%ld,\"total_ms\":%llu,"
-		"\"bytes_in\":%llu,\"bytes_out\":%llu,\"reason\":\"%s\",\"state\":\"%s\",\"worker\":%u,"
-		"\"generation\":%u}",
-		date, (unsigned)(record->accepted_wall_ms % 1000), (unsigned long long)record->id,
-		relay->frontend->name, client, relay->backend != NULL ? relay->backend->name : "",
-		server_text, access_ms(record->wait_ms), access_ms(record->connect_ms),
-		(unsigned long long)(clock_now_ms() - record->accepted_ms),
-		(unsigned long long)record->bytes_in, (unsigned long long)record->bytes_out,
-		close_reason_text(why), close_reason_letters(why), relays->slot_number,
-		record->generation);
+	escape_json(server, strlen(server), escaped, sizeof(escaped));
+	line_text(line, "{\"time\":\"");
+	access_date(line, &date, record->accepted_wall_ms, false);
+	line_text(line, "Z\",\"id\":\"");
+	line_hex(line, record->id);
+	line_char(line, '"');
+	access_string(line, "frontend", relay->frontend->name);
+	line_text(line, ",\"client\":\"");
+	access_client(line, record);
+	line_char(line, '"');
+	access_string(line, "backend", relay->backend != NULL ? relay->backend->name : "");
+	access_string(line, "server", escaped);
+	access_key(line, "wait_ms");
+	access_ms(line, record->wait_ms);
+	access_key(line, "connect_ms");
+	access_ms(line, record->connect_ms);
+	access_number(line, "total_ms", access_total_ms(record));
+	access_number(line, "bytes_in", record->bytes_in);
+	access_number(line, "bytes_out", record->bytes_out);
+	access_string(line, "reason", close_reason_text(why));
+	access_string(line, "state", close_reason_letters(why));
+	access_number(line, "worker", relay->relays->slot_number);
+	access_number(line, "generation", record->generation);
+	line_char(line, '}');
 }
 
 void access_log_relay(const struct relay *relay, enum close_reason why)
 {
 	const struct relays *relays = relay->relays;
-	char line[ACCESS_LINE_BYTES];
-	int len;
+	char text[ACCESS_LINE_BYTES];
+	struct line line;
 
+	line_begin(&line, text, sizeof(text));
 	if (relays->access_format == LOG_FORMAT_JSON)
-		len = access_json(relay, why, line, sizeof(line));
+		access_json(&line, relay, why);
 	else
-		len = access_text(relay, why, line, sizeof(line));
-	if (len < 0)
-		return;
-	if ((size_t)len >= sizeof(line))
-		len = sizeof(line) - 1;
-	sink_append(relays->access_log, line, (size_t)len);
+		access_text(&line, relay, why);
+	sink_append(relays->access_log, text, (size_t)(line.at - text));
 }
