@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/shm.h"
+#include "common/sums.h"
 
 /* How often, and how long each time, the master waits for workers to be outside of their few
  * instructions when it sets the shared counts right: 20 ms in all. */
@@ -155,6 +156,17 @@ static void shm_reap_source(struct shm *shm, const struct relay_record *record)
 			sources_key(record->frontend, record->client_addr, len));
 }
 
+/* Its relay died with its worker, or was adopted, which the adopter counts. Both at once, should we die as well. */
+static void shm_reap_record(struct shm_slot *dead, struct relay_record *record)
+{
+	struct journal_change change = { .slot = dead, .journal = &dead->journal };
+
+	journal_set(&change, &record->id, 0);
+	if (record->ended == 0 && record->frontend < SHM_FRONTENDS_MAX)
+		journal_add(&change, &dead->frontends[record->frontend].died, 1);
+	journal_commit(&change);
+}
+
 static uint32_t shm_reap_records(struct shm *shm, uint32_t slot)
 {
 	struct shm_slot *dead = shm_slot(shm, slot);
@@ -167,6 +179,7 @@ static uint32_t shm_reap_records(struct shm *shm, uint32_t slot)
 		if (record->id != 0) {
 			relays++;
 			shm_reap_source(shm, record);
+			shm_reap_record(dead, record);
 		}
 	}
 	shm_records_clear(shm, slot);
@@ -181,6 +194,7 @@ void shm_slot_died(struct shm *shm, uint32_t slot)
 		dead->backends[i].queued = 0;
 		dead->backends[i].first_us = 0;
 	}
+	shm_slot_redo(shm, slot);
 	dead->sequence += dead->sequence % 2;
 	dead->state = SLOT_DEAD;
 }
@@ -203,5 +217,7 @@ uint32_t shm_slot_reap(struct shm *shm, uint32_t slot)
 		dead->servers[i].active = 0;
 	dead->state = SLOT_FREE;
 	shm_reconcile(shm);
+	for (uint32_t i = 0; i < shm_placed(shm, SHM_FRONTEND); i++)
+		shm_sum_lost(shm, i);
 	return relays;
 }

@@ -31,12 +31,12 @@ void shm_active_add(struct shm *shm, uint32_t slot, const struct shm_count_id *i
 MUST_USE bool shm_active_reserve(
 	struct shm *shm, uint32_t slot, const struct shm_count_id *id, uint32_t most);
 
-/* Master, after it reaped the worker of this slot: nobody waits in its queues any more. What it held still counts,
+/* Master, after it reaped the worker of this slot: what it was about to write is written, nobody waits in its queues any more. What it held still counts,
  * and its records stay, until others have its relays: the limits hold meanwhile. */
 void shm_slot_died(struct shm *shm, uint32_t slot);
 
 /* Master, then: its relays are others' or gone, so its records are cleared and
- * what it held of the shared counts is given back. Counters that only grow stay. Returns how many relays
+ * what it held of the shared counts is given back. Counters that only grow stay; relays that nobody adopted are lost. Returns how many relays
  * it had. */
 uint32_t shm_slot_reap(struct shm *shm, uint32_t slot);
 

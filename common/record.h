@@ -62,8 +62,9 @@ struct relay_record {
 	uint8_t flags;             /* enum record_flags */
 	uint64_t id;               /* 0: the record is free */
 	uint64_t moved_ms;
-	uint64_t bytes_in;  /* from the client, passed on to the server */
-	uint64_t bytes_out; /* from the server, passed on to the client */
+	uint64_t
+		bytes_in; /* from the client, passed on to the server; as much is in the counters */
+	uint64_t bytes_out; /* from the server, passed on to the client; the same */
 	uint32_t frontend;  /* place in shared memory */
 	uint32_t server;    /* place in shared memory, SHM_NONE before one is chosen */
 	uint32_t backend;   /* the same */
@@ -78,7 +79,13 @@ struct relay_record {
 
 	/* the ledger */
 	struct record_side client;
-	struct record_side server_side;
+	union {
+		struct record_side server_side;
+		struct {
+			uint64_t in;
+			uint64_t out;
+		} counted; /* of a service: bytes that its frontend's counters have */
+	};
 	uint32_t up_pipe_bytes; /* read from the client's socket, lying in the pipe */
 	uint32_t down_pipe_bytes;
 	uint32_t generation;
@@ -97,7 +104,8 @@ struct relay_record {
 	uint32_t connect_ms; /* until it answered; RECORD_NEVER before */
 	uint32_t client_timeout_ms;
 	uint32_t server_timeout_ms;
-	uint64_t unused2[2];
+	uint64_t ended; /* 1: how it ended is in its frontend's counters */
+	uint64_t unused2;
 
 	uint8_t protocol
 		[RECORD_PROTOCOL_BYTES]; /* a protocol's parser state, see its save and restore */

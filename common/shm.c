@@ -350,6 +350,26 @@ void shm_slot_use(struct shm *shm, uint32_t slot)
 		master->slots = slot + 1;
 }
 
+/* What a worker wrote there may be anything. */
+static bool shm_journal_is_true(const struct shm *shm, const struct journal *journal)
+{
+	for (uint64_t i = 0; i < journal->pending; i++) {
+		if (i == JOURNAL_MOST || journal->writes[i].at % sizeof(uint64_t) != 0 ||
+			journal->writes[i].at > shm->slot_bytes - sizeof(uint64_t))
+			return false;
+	}
+	return true;
+}
+
+void shm_slot_redo(struct shm *shm, uint32_t slot)
+{
+	struct shm_slot *own = shm_slot(shm, slot);
+
+	if (shm_journal_is_true(shm, &own->journal))
+		journal_write(own, &own->journal, own->journal.pending);
+	own->journal.pending = 0;
+}
+
 void shm_records_clear(struct shm *shm, uint32_t slot)
 {
 	const size_t bytes = shm->slot_bytes - shm->records_at;

@@ -389,6 +389,9 @@ void shm_backend_changed(struct shm *shm, uint32_t place);
 /* The master is about to use this slot: readers look at it from now on. */
 void shm_slot_use(struct shm *shm, uint32_t slot);
 
+/* Master, its worker is reaped: what it was about to write (common/journal.h) is written. */
+void shm_slot_redo(struct shm *shm, uint32_t slot);
+
 /* Nobody owns a relay in this slot any more: all its records are zero again, and cost no memory. */
 void shm_records_clear(struct shm *shm, uint32_t slot);
 

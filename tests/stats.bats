@@ -3,6 +3,7 @@
 
 load helpers/common
 load helpers/streams
+load helpers/generations
 
 serve_counted()
 {
@@ -185,4 +186,74 @@ rows()
 	kill -USR1 "$PROXYD_PID"
 	timeout 10 head -n 1 <&8 | jq -e '(.servers | length) == 1000'
 	exec 8>&-
+}
+
+# ------------------------------------------------------------------ exactly
+
+# The row of frontend front, and its servers' sums, against the streams' own counts.
+counted_as_streams_did()
+{
+	# The 16 bytes that every relay begins with, which tell the origin its kind, are not in its count.
+	local up=$(($(streams_result .received_up) + 16 * $(streams_result .opened)))
+
+	rows
+	figure "$(stat_of frontend front '{total, ended, lost, bytes_in, bytes_out}')"
+	assert_eq "$(stat_of frontend front '[.total, .ended, .active, .failed, .refused, .lost]')" \
+		"[$(streams_result .opened),$(streams_result .opened),0,0,0,0]"
+	assert_eq "$(stat_of frontend front '[.bytes_in, .bytes_out]')" \
+		"[$up,$(streams_result .received_down)]"
+	assert_eq "$(stat_of backend back '[.total, .failed, .bytes_in, .bytes_out]')" \
+		"[$(streams_result .opened),0,$up,$(streams_result .received_down)]"
+	assert_eq "$(jq '[.[] | select(.scope == "server" and (.name | startswith("back/"))) | .bytes_in] | add' rows.json)" \
+		"$up"
+}
+
+@test "stats: connections and bytes equal those of client and server, exactly, over reloads and kill -9 of workers" {
+	local i
+	expect_deaths
+	generations_start 4
+	streams_start --idle 40 --chat 80 --half-client 12 --half-server 12 --stuck 8 --bulk 6 --bulk-rate 16m
+	read -rt 1.3 <> <(:) || :
+	for i in 1 2 3 4 5 6; do
+		wait_until keeper_is_filled 10
+		kill -KILL "$(a_pid_of worker)"
+		wait_until 'one_generation 4' 15
+		if [ $((i % 2)) -eq 0 ]; then
+			configure 4 $((i + 1))
+			ctl reload >/dev/null
+			wait_until 'one_generation 4' 15
+		fi
+	done
+	counts_agree 158
+	streams_finish
+	nothing_left
+	counted_as_streams_did
+}
+
+@test "stats: of short connections none is counted twice or forgotten, when workers are killed and replaced" {
+	local i kills=0 n ok
+	expect_deaths
+	expect_log 'relay #|client closed'
+	serve_counted 4
+	newcomers_start 300
+	for i in 1 2 3 4 5 6; do
+		read -rt 0.5 <> <(:) || :
+		if [ $((i % 3)) -eq 0 ]; then
+			sed "s/maxqueue: [0-9]*/maxqueue: $((80 + i))/" proxyd.yaml >next.yaml && mv next.yaml proxyd.yaml
+			ctl reload
+		else
+			kill -KILL "$(a_pid_of worker)" && kills=$((kills + 1))
+		fi
+		wait_until 'one_generation 4' 15
+	done
+	newcomers_stop but reset short
+	wait_until 'shown show stats ".[0] | .active == 0 and .total == .ended + .failed + .refused + .lost"' 5
+	rows
+	n=$(jq .started <<<"$NEWCOMERS_RESULT") ok=$(jq .ok <<<"$NEWCOMERS_RESULT")
+	figure "$kills kills: $(stat_of frontend busy '{total, ended, failed, lost}') of $n, $ok served; origin $(origin_count n)"
+	assert_eq "$(stat_of frontend busy '.total == .ended + .failed + .refused + .lost and .failed == 0 and .refused == 0')" true
+	# What the kernel had given to a worker in the instant of its death, nobody knows.
+	assert_between "$(stat_of frontend busy .total)" $((n - kills)) "$n" "connections counted"
+	assert_between "$ok" "$(stat_of frontend busy .ended)" "$(stat_of frontend busy '.ended + .lost')" "connections served"
+	assert_between "$(origin_count n)" "$(stat_of server d/n .total)" "$(($(stat_of server d/n .total) + $(stat_of frontend busy .lost)))" "connections at the server"
 }

@@ -77,18 +77,17 @@ void admit_return(struct relays *relays, const struct conf_frontend *frontend)
 
 /* ------------------------------------------------------------------ after accept */
 
-static bool admit_refuse(struct relays *relays, const struct conf_frontend *frontend,
-	const struct sockaddr_any *client, enum refusal why)
+static enum refusal admit_refuse(
+	const struct conf_frontend *frontend, const struct sockaddr_any *client, enum refusal why)
 {
 	static struct log_rate rates[REFUSALS];
 	char text[SOCKADDR_TEXT_MAX];
 
-	shm_count(&relays->slot->frontends[frontend->place].refused[why], 1);
 	if (log_rate_ok(&rates[why]))
 		log_warnx("frontend %s: %s refused: %s%s", frontend->name,
 			sockaddr_format(client, text, sizeof(text)), refusal_texts[why],
 			log_rate_note(&rates[why]));
-	return false;
+	return why;
 }
 
 static bool admit_network(const struct conf_frontend *frontend, const struct sockaddr_any *client)
@@ -98,7 +97,7 @@ static bool admit_network(const struct conf_frontend *frontend, const struct soc
 	return frontend->deny == NULL || !cidrs_match(frontend->deny, client);
 }
 
-bool admit_client(struct relays *relays, const struct conf_frontend *frontend,
+enum refusal admit_client(struct relays *relays, const struct conf_frontend *frontend,
 	const struct sockaddr_any *client, uint64_t *key_r)
 {
 	const struct conf_limits *limits = &frontend->limits;
@@ -109,22 +108,22 @@ bool admit_client(struct relays *relays, const struct conf_frontend *frontend,
 
 	*key_r = 0;
 	if (!admit_network(frontend, client))
-		return admit_refuse(relays, frontend, client, REFUSED_DENIED);
+		return admit_refuse(frontend, client, REFUSED_DENIED);
 	if (len == 0 || (limits->source_maxconn == 0 && limits->source_rate == 0))
-		return true;
+		return REFUSALS;
 	ask.key = sources_key(frontend->place, host, len);
 	switch (sources_enter(&shm_shared(relays->shm)->sources, &ask)) {
 	case SOURCE_COUNTED:
 		*key_r = ask.key;
-		return true;
+		return REFUSALS;
 	case SOURCE_UNCOUNTED:
-		return true;
+		return REFUSALS;
 	case SOURCE_MAXCONN:
-		return admit_refuse(relays, frontend, client, REFUSED_SOURCE_MAXCONN);
+		return admit_refuse(frontend, client, REFUSED_SOURCE_MAXCONN);
 	case SOURCE_RATE:
 		break;
 	}
-	return admit_refuse(relays, frontend, client, REFUSED_SOURCE_RATE);
+	return admit_refuse(frontend, client, REFUSED_SOURCE_RATE);
 }
 
 void admit_adopt(struct relays *relays, const struct conf_frontend *frontend)

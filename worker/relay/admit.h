@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "common/must.h"
+#include "common/shm.h"
 #include "common/sockaddr.h"
 
 struct conf_frontend;
@@ -31,8 +32,9 @@ void admit_release(struct relays *relays, const struct conf_frontend *frontend);
 void admit_adopt(struct relays *relays, const struct conf_frontend *frontend);
 uint64_t admit_adopt_source(struct relays *relays, const struct relay_record *record);
 
-/* Whether this client is let in. *key_r is what admit_leave takes when its relay ends, 0 for nothing. */
-MUST_USE bool admit_client(struct relays *relays, const struct conf_frontend *frontend,
+/* Whether this client is let in: REFUSALS, or why not, which is said and not yet counted. *key_r is what admit_leave takes
+ * when its relay ends, 0 for nothing. */
+MUST_USE enum refusal admit_client(struct relays *relays, const struct conf_frontend *frontend,
 	const struct sockaddr_any *client, uint64_t *key_r);
 void admit_leave(struct relays *relays, uint64_t key);
 

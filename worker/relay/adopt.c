@@ -63,7 +63,7 @@ static struct pipe *adopt_pipe(struct adoption *adoption, struct adopt_flow *flo
 	return pipe;
 }
 
-/* Ours is the same, but for whose it is. The id comes last: with it the record counts. */
+/* Ours is the same, but for whose it is. Without its id it does not count yet. */
 static void adopt_write_record(const struct adoption *adoption, struct relay *relay)
 {
 	struct relay_record ours = adoption->record;
@@ -84,9 +84,41 @@ static void adopt_write_record(const struct adoption *adoption, struct relay *re
 	record_change_begin(record);
 	memcpy((char *)record + sizeof(record->sequence), (char *)&ours + sizeof(ours.sequence),
 		sizeof(ours) - sizeof(ours.sequence));
-	record_order();
-	record->id = adoption->which->id;
 	record_change_end(record);
+}
+
+static uint64_t adopt_more(uint64_t now, uint64_t counted)
+{
+	return now > counted ? now - counted : 0;
+}
+
+/* It is ours, and what its worker had moved and not counted is counted: all at once, so that it is either ours or as if
+ * it had never come here. One that is over and counted only has to be finished. */
+static void adopt_commit(const struct adoption *adoption, struct relay *relay)
+{
+	struct shm_slot *slot = relay->relays->slot;
+	struct relay_record *record = relay->record;
+	struct shm_frontend_counters *frontend = &slot->frontends[record->frontend];
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
+	const bool served = record->server == SHM_NONE;
+	const uint64_t through = served ? serve_sent(record) : record->bytes_out;
+	const uint64_t in = adopt_more(record->bytes_in, adoption->counted_in);
+	const uint64_t out = adopt_more(through, adoption->counted_out);
+
+	if (served) {
+		record->counted.in = adoption->counted_in + in;
+		record->counted.out = adoption->counted_out + out;
+	}
+	journal_set(&change, &record->id, adoption->which->id);
+	if (record->ended == 0)
+		journal_add(&change, &frontend->adopted, 1);
+	journal_add(&change, &frontend->bytes_in, in);
+	journal_add(&change, &frontend->bytes_out, out);
+	if (!served) {
+		journal_add(&change, &slot->servers[record->server].bytes_in, in);
+		journal_add(&change, &slot->servers[record->server].bytes_out, out);
+	}
+	journal_commit(&change);
 }
 
 static uint16_t adopt_local_port(int fd)
@@ -207,6 +239,7 @@ static bool adopt_own(struct adoption *adoption, struct relay *relay)
 		return false;
 	}
 	adopt_write_record(adoption, relay);
+	adopt_commit(adoption, relay);
 	adopt_count(relay);
 	adopt_drop(adoption, relay);
 	adopt_abort_side(adoption, relay);

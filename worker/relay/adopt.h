@@ -32,6 +32,8 @@ struct adoption {
 	int server_fd;
 	bool let_go;                /* nothing is to be found out */
 	struct relay_record record; /* a copy */
+	uint64_t counted_in;        /* of its bytes, by who had it before */
+	uint64_t counted_out;
 	const struct conf_frontend *frontend;
 	const struct placed_server *server; /* NULL for a service */
 	struct ledger_side client_side;

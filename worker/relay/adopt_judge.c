@@ -10,6 +10,16 @@
 
 /* ------------------------------------------------------------------ can it be true */
 
+/* Before the kernel is asked what is true. */
+static void adopt_note_counted(struct adoption *adoption)
+{
+	const struct relay_record *record = &adoption->record;
+	const bool served = record->server == SHM_NONE;
+
+	adoption->counted_in = served ? record->counted.in : record->bytes_in;
+	adoption->counted_out = served ? record->counted.out : record->bytes_out;
+}
+
 static const char *adopt_read(struct adoption *adoption)
 {
 	const struct msg_adopt *which = adoption->which;
@@ -22,6 +32,7 @@ static const char *adopt_read(struct adoption *adoption)
 		sizeof(adoption->record));
 	if (adoption->record.id != which->id || which->id == 0)
 		return "its record is another's";
+	adopt_note_counted(adoption);
 	adoption->let_go = (adoption->record.flags & RECORD_LET_GO) != 0;
 	return NULL;
 }

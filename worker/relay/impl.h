@@ -152,6 +152,7 @@ void relay_resume(struct relay *relay);
  * another configuration could give differently; the end, for the counts. */
 MUST_USE const char *serve_restore(struct relay_record *record, uint64_t consumed, uint64_t sent);
 bool serve_can_move(const struct relay *relay);
+uint64_t serve_sent(const struct relay_record *record); /* with the answer under way */
 enum conf_service serve_which(const struct relay_record *record);
 void serve_begin(struct relay *relay);
 void serve_end(struct relay *relay);

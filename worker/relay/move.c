@@ -215,6 +215,18 @@ static void move_off_list(struct relay *relay)
 		move_arrived(keep);
 }
 
+/* With its record: else it would count as one that died with us. */
+static void move_count_let_go(struct relay *relay)
+{
+	struct shm_slot *slot = relay->relays->slot;
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
+
+	journal_add(&change, &slot->let_go, 1);
+	journal_add(&change, &slot->frontends[relay->record->frontend].let_go, 1);
+	journal_set(&change, &relay->record->id, 0);
+	journal_commit(&change);
+}
+
 /* Another has it. Nothing is said to the peers, nothing is logged: that is the other's. */
 static void move_gone(struct relay *relay)
 {
@@ -227,7 +239,7 @@ static void move_gone(struct relay *relay)
 	pump_leave(&relay->up, &relays->tools);
 	pump_leave(&relay->down, &relays->tools);
 	relay_uncount(relay);
-	shm_count(&relays->slot->let_go, 1);
+	move_count_let_go(relay);
 	relay_give(relay);
 }
 

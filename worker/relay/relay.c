@@ -87,19 +87,16 @@ void relay_count_server(struct relay *relay, int delta)
 	shm_active_add(relay->relays->shm, relay->relays->slot_number, &id, delta);
 }
 
+/* All but its id: it is nobody's yet. */
 static void relay_write_record(struct relay *relay, const struct sockaddr_any *client)
 {
 	struct relay_record *record = relay->record;
-	struct shm_slot *slot = relay->relays->slot;
-	uint64_t number = atomic_load_explicit(&slot->next_id, memory_order_relaxed) + 1;
 	size_t len;
 	const void *host = sockaddr_host_bytes(client, &len);
 
 	record_change_begin(record);
 	memset((char *)record + sizeof(record->sequence), 0,
 		sizeof(*record) - sizeof(record->sequence));
-	atomic_store_explicit(&slot->next_id, number, memory_order_relaxed);
-	record->id = ((uint64_t)(relay->relays->slot_number + 1) << RELAY_ID_SLOT_SHIFT) | number;
 	record->state = RELAY_CHOOSING;
 	record->frontend = relay->frontend->place;
 	record->server = SHM_NONE;
@@ -142,6 +139,39 @@ static void relay_refuse(struct relays *relays, const struct relay_accepted *acc
 	admit_release(relays, accepted->frontend);
 }
 
+/* One more was accepted, and it is seen what became of it: *also, in our slot, is value. */
+static void relay_count_accepted(
+	struct relays *relays, const struct conf_frontend *frontend, void *also, uint64_t value)
+{
+	struct shm_slot *slot = relays->slot;
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
+
+	journal_add(&change, &slot->accepted, 1);
+	journal_add(&change, &slot->frontends[frontend->place].total, 1);
+	journal_set(&change, also, value);
+	journal_commit(&change);
+}
+
+static void relay_count_refused(
+	struct relays *relays, const struct conf_frontend *frontend, enum refusal why)
+{
+	_Atomic uint64_t *refused = &relays->slot->frontends[frontend->place].refused[why];
+
+	relay_count_accepted(
+		relays, frontend, refused, atomic_load_explicit(refused, memory_order_relaxed) + 1);
+}
+
+/* With its id the record counts. */
+static void relay_count_begun(struct relay *relay)
+{
+	struct relays *relays = relay->relays;
+	uint64_t number = atomic_load_explicit(&relays->slot->next_id, memory_order_relaxed) + 1;
+
+	atomic_store_explicit(&relays->slot->next_id, number, memory_order_relaxed);
+	relay_count_accepted(relays, relay->frontend, &relay->record->id,
+		((uint64_t)(relays->slot_number + 1) << RELAY_ID_SLOT_SHIFT) | number);
+}
+
 static void relay_begin(
 	struct relay *relay, const struct relay_accepted *accepted, uint64_t source_key)
 {
@@ -153,6 +183,7 @@ static void relay_begin(
 	if (relay->backend == NULL)
 		relay->service = service_find(accepted->frontend->service);
 	relay_write_record(relay, accepted->client);
+	relay_count_begun(relay);
 	relay->relays->active++;
 	if (relay->backend != NULL)
 		shm_count(&relay->relays->slot->backends[relay->backend->place].active, 1);
@@ -161,21 +192,20 @@ static void relay_begin(
 void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 {
 	static struct log_rate rate;
-	struct shm_frontend_counters *counters =
-		&relays->slot->frontends[accepted->frontend->place];
 	uint8_t flags = STREAM_WRITABLE;
 	struct relay *relay;
+	enum refusal why;
 	uint64_t key;
 
-	shm_count(&relays->slot->accepted, 1);
-	shm_count(&counters->total, 1);
-	if (!admit_client(relays, accepted->frontend, accepted->client, &key)) {
+	why = admit_client(relays, accepted->frontend, accepted->client, &key);
+	if (why != REFUSALS) {
+		relay_count_refused(relays, accepted->frontend, why);
 		relay_refuse(relays, accepted);
 		return;
 	}
 	relay = relay_take(relays);
 	if (relay == NULL) {
-		shm_count(&counters->refused[REFUSED_RESOURCE], 1);
+		relay_count_refused(relays, accepted->frontend, REFUSED_RESOURCE);
 		admit_leave(relays, key);
 		relay_refuse(relays, accepted);
 		return;
@@ -270,21 +300,32 @@ static enum failure relay_failure(enum close_reason why)
 }
 
 /* How it ended is one of three. */
+static _Atomic uint64_t *relay_end_counter(const struct relay *relay, enum close_reason why)
+{
+	const struct relay_record *record = relay->record;
+	struct shm_frontend_counters *counters = &relay->relays->slot->frontends[record->frontend];
+
+	if (why == CLOSE_RESOURCE)
+		return &counters->refused[REFUSED_RESOURCE];
+	if (relay->service == NULL && record->connect_ms == RECORD_NEVER)
+		return &counters->failed[relay_failure(why)];
+	return &counters->ended;
+}
+
+/* Before anybody sees that it ended; once, also when its worker dies after that. */
 static void relay_count_end(struct relay *relay, enum close_reason why)
 {
 	struct shm_slot *slot = relay->relays->slot;
-	const struct relay_record *record = relay->record;
-	struct shm_frontend_counters *counters = &slot->frontends[record->frontend];
+	struct relay_record *record = relay->record;
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
+	_Atomic uint64_t *counter = relay_end_counter(relay, why);
 
-	if (why == CLOSE_RESOURCE) {
-		shm_count(&counters->refused[REFUSED_RESOURCE], 1);
-	} else if (relay->service == NULL && record->connect_ms == RECORD_NEVER) {
-		shm_count(&counters->failed[relay_failure(why)], 1);
-	} else {
-		shm_count(&counters->ended, 1);
+	journal_add(&change, counter, 1);
+	journal_set(&change, &record->ended, 1);
+	journal_commit(&change);
+	if (counter == &slot->frontends[record->frontend].ended)
 		histogram_record(&slot->session[record->frontend],
 			(clock_now_ms() - record->accepted_ms) * 1000);
-	}
 }
 
 void relay_uncount(struct relay *relay)
@@ -326,15 +367,17 @@ void relay_finish(struct relay *relay)
 	struct relays *relays = relay->relays;
 	enum close_reason why = (enum close_reason)relay->record->why;
 
-	if (relays->access_log != NULL)
-		access_log_relay(relay, why);
+	if (relay->record->ended == 0) {
+		if (relays->access_log != NULL)
+			access_log_relay(relay, why);
+		relay_count_end(relay, why);
+	}
 	relay_log_debug(relay, "%s", close_reason_text(why));
 	relay_close_stream(&relay->server, (relay->record->aborts & RECORD_SERVER) != 0);
 	relay_close_stream(&relay->client, (relay->record->aborts & RECORD_CLIENT) != 0);
 	pump_end(&relay->up, &relays->tools);
 	pump_end(&relay->down, &relays->tools);
 	relay_uncount(relay);
-	relay_count_end(relay, why);
 	keep_end(relay);
 	wheel_del(relays->wheel, &relay->timer);
 	relay_unqueue(relay);

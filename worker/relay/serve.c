@@ -28,11 +28,16 @@ static struct service_state *serve_state(struct relay *relay)
 
 static void serve_count(struct relay *relay, uint64_t in, uint64_t out)
 {
-	struct shm_frontend_counters *counters =
-		&relay->relays->slot->frontends[relay->frontend->place];
+	struct shm_slot *slot = relay->relays->slot;
+	struct shm_frontend_counters *counters = &slot->frontends[relay->record->frontend];
+	struct relay_record *record = relay->record;
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
 
-	shm_count(&counters->bytes_in, in);
-	shm_count(&counters->bytes_out, out);
+	journal_set(&change, &record->counted.in, record->counted.in + in);
+	journal_set(&change, &record->counted.out, record->counted.out + out);
+	journal_add(&change, &counters->bytes_in, in);
+	journal_add(&change, &counters->bytes_out, out);
+	journal_commit(&change);
 	relay_touch(relay);
 }
 
@@ -189,6 +194,13 @@ enum conf_service serve_which(const struct relay_record *record)
 {
 	return (enum conf_service)((const struct serve_states *)(const void *)record->protocol)
 		->now.service;
+}
+
+uint64_t serve_sent(const struct relay_record *record)
+{
+	const struct serve_states *states = (const void *)record->protocol;
+
+	return record->bytes_out + states->now.sent_bytes;
 }
 
 bool serve_can_move(const struct relay *relay)

@@ -12,20 +12,37 @@
  * something, and many programs end an upload with a reset. */
 #define TURN_REQUEST_BYTES 65536
 
+/* In the record, its frontend and its server, all three or none. What was moved and is in none, the kernel knows, and who
+ * adopts the relay counts it. */
+static void turn_count(struct relay *relay, bool up, uint64_t moved)
+{
+	struct shm_slot *slot = relay->relays->slot;
+	struct relay_record *record = relay->record;
+	struct shm_frontend_counters *frontend = &slot->frontends[record->frontend];
+	struct shm_server_counters *server = &slot->servers[record->server];
+	struct journal_change change = { .slot = slot, .journal = &slot->journal };
+
+	if (up) {
+		journal_set(&change, &record->bytes_in, record->bytes_in + moved);
+		journal_add(&change, &frontend->bytes_in, moved);
+		journal_add(&change, &server->bytes_in, moved);
+	} else {
+		journal_set(&change, &record->bytes_out, record->bytes_out + moved);
+		journal_add(&change, &frontend->bytes_out, moved);
+		journal_add(&change, &server->bytes_out, moved);
+	}
+	journal_commit(&change);
+	record->moved_ms = relay->relays->now_ms;
+}
+
 static enum pump_result turn_up(struct relay *relay)
 {
-	struct relays *relays = relay->relays;
-	struct relay_record *record = relay->record;
-	uint64_t before = record->bytes_in;
+	uint64_t moved = 0;
 	enum pump_result result = pump_run(&relay->up, &relay->client, &relay->server,
-		&relays->tools, &record->bytes_in, &record->up_pipe_bytes);
-	uint64_t moved = record->bytes_in - before;
+		&relay->relays->tools, &moved, &relay->record->up_pipe_bytes);
 
-	if (moved > 0) {
-		record->moved_ms = relays->now_ms;
-		shm_count(&relays->slot->frontends[record->frontend].bytes_in, moved);
-		shm_count(&relays->slot->servers[record->server].bytes_in, moved);
-	}
+	if (moved > 0)
+		turn_count(relay, true, moved);
 	return result;
 }
 
@@ -38,19 +55,14 @@ static void turn_server_works(struct relay *relay)
 
 static enum pump_result turn_down(struct relay *relay)
 {
-	struct relays *relays = relay->relays;
-	struct relay_record *record = relay->record;
-	uint64_t before = record->bytes_out;
+	uint64_t moved = 0;
 	enum pump_result result = pump_run(&relay->down, &relay->server, &relay->client,
-		&relays->tools, &record->bytes_out, &record->down_pipe_bytes);
-	uint64_t moved = record->bytes_out - before;
+		&relay->relays->tools, &moved, &relay->record->down_pipe_bytes);
 
 	if (moved > 0) {
-		if (before == 0)
+		if (relay->record->bytes_out == 0)
 			turn_server_works(relay);
-		record->moved_ms = relays->now_ms;
-		shm_count(&relays->slot->frontends[record->frontend].bytes_out, moved);
-		shm_count(&relays->slot->servers[record->server].bytes_out, moved);
+		turn_count(relay, false, moved);
 	}
 	return result;
 }
