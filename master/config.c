@@ -2,6 +2,7 @@
  */
 #include "master/config.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,8 @@ void config_release(struct config *config)
 		sink_close(config->log);
 	conf_free(config->conf);
 	free(config);
+	/* Every child that is forked from now on would carry what the reload needed. */
+	malloc_trim(0);
 }
 
 static struct sink *config_open_sink(const char *key, const char *to, char *why, size_t why_bytes)
