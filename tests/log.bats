@@ -18,7 +18,7 @@ logged()
 	shift
 	[ $# -eq 0 ] || shift
 	start_proxyd "$@" <<-END
-	global: {workers: 2, log: {$log}, access_log: {$access}}
+	global: {workers: 2, log: {$log}, access_log: {$access}${ADMIN:+, admin: {bind: "127.0.0.1:$ADMIN"\}}}
 	frontends:
 	  front: {bind: "127.0.0.1:$front", backend: back}
 	backends:
@@ -358,8 +358,6 @@ ctl()
 	"$BUILD/proxyctl" -s "$BATS_TEST_TMPDIR/control.sock" "$@"
 }
 
-# Every process says something, at debug: the workers of a relay, the checker of a check that changes, the keeper that it
-# gets and loses a worker.
 processes_in()
 {
 	grep -oE ' [a-z0-9-]+\[[0-9]+\]: ' "$1" | sort -u
@@ -368,21 +366,19 @@ processes_in()
 # writes_to FILE: how many processes of the daemon have it open
 writes_to()
 {
-	local pid n=0 inode
-	inode=$(stat -L -c %d:%i "$1")
+	local pid dirs=()
+
 	for pid in "$PROXYD_PID" $(children "$PROXYD_PID"); do
-		for fd in /proc/"$pid"/fd/*; do
-			[ "$(stat -L -c %d:%i "$fd" 2>/dev/null)" != "$inode" ] || { n=$((n + 1)) && break; }
-		done
+		dirs+=("/proc/$pid/fd")
 	done
-	echo "$n"
+	find "${dirs[@]}" -lname "$(realpath "$1")" 2>/dev/null | cut -d/ -f3 | sort -u | wc -l
 }
 
 @test "log reopen: every process goes on in the new files, no line is lost, none comes to the old ones" {
 	local round
 	origin origin "127.0.0.1:$back" answer here
-	PROXYD_QUIET=1 logged "to: $PWD/own.log, level: debug" "to: $PWD/access.log, format: json"
-	assert_eq "$(writes_to own.log)" 5
+	ADMIN=$(free_port) PROXYD_QUIET=1 logged "to: $PWD/own.log, level: debug" "to: $PWD/access.log, format: json"
+	wait_until '[ "$(writes_to own.log)" = 6 ]' 5
 	spawn load "$HELPERS/client" "127.0.0.1:$front" rate 300 3
 	for round in 1 2 3; do
 		wait_until '[ -s access.log ]' 5
@@ -393,7 +389,7 @@ writes_to()
 		assert_eq "$(writes_to "own.$round") $(writes_to "access.$round")" "0 0"
 		cp "own.$round" "own.$round.then"
 		cp "access.$round" "access.$round.then"
-		assert_eq "$(writes_to own.log)" 5
+		assert_eq "$(writes_to own.log)" 6
 	done
 	wait "$SPAWNED_PID"
 	wait_until '[ "$(cat access.log access.[123] | wc -l)" = "$(jq .started load.out)" ]' 5
