@@ -42,6 +42,7 @@ struct sink {
 	enum sink_kind kind;
 	int fd; /* owned unless it is stderr itself */
 	bool is_pipe;
+	bool is_file;
 	struct sockaddr_any syslog_addr;
 	uint64_t syslog_tried_ms;
 	sink_note_fn *note; /* NULL: plain text */
@@ -76,7 +77,10 @@ static struct sink *sink_new(enum sink_kind kind, int fd, const char **error_r)
 	sink->magic = SINK_MAGIC;
 	sink->kind = kind;
 	sink->fd = fd;
-	sink->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	memset(&st, 0, sizeof(st));
+	(void)fstat(fd, &st);
+	sink->is_pipe = S_ISFIFO(st.st_mode);
+	sink->is_file = S_ISREG(st.st_mode);
 	sink->forks = sink_forks;
 	return sink;
 }
@@ -247,6 +251,21 @@ static bool sink_put_syslog(struct sink *sink, int severity, const char *line, s
 	return sink_put(sink, packet, (size_t)n + len) != -1;
 }
 
+/* The disk was full in the middle of a line: it is taken back, for another process may be the first to write when there is
+ * room again. Until then nobody can, so what lies at the end is ours. Returns how many of the n bytes stay written. */
+static size_t sink_take_back(struct sink *sink, const char *data, size_t n)
+{
+	const char *newline = memrchr(data, '\n', n);
+	const size_t whole = newline != NULL ? (size_t)(newline - data) + 1 : 0;
+	struct stat st;
+
+	if (!sink->is_file || whole == n || fstat(sink->fd, &st) == -1 ||
+		st.st_size < (off_t)(n - whole) ||
+		ftruncate(sink->fd, st.st_size - (off_t)(n - whole)) == -1)
+		return n;
+	return whole;
+}
+
 /* One line as it goes out, now or not at all; false when it did not. The rest of a line that went out
  * in part is buffered: it counts as written. */
 static bool sink_put_line(struct sink *sink, int severity, const char *line, size_t len)
@@ -261,7 +280,7 @@ static bool sink_put_line(struct sink *sink, int severity, const char *line, siz
 	memcpy(text, line, len);
 	text[len++] = '\n';
 	n = sink_put(sink, text, len);
-	if (n <= 0)
+	if (n <= 0 || sink_take_back(sink, text, (size_t)n) == 0)
 		return false;
 	sink->len = len - (size_t)n;
 	memcpy(sink->buf, text + n, sink->len);
@@ -291,6 +310,9 @@ static void sink_drain(struct sink *sink)
 		ssize_t n = sink_put(sink, data, sink_chunk(sink, data, sink->len - done));
 
 		if (n <= 0)
+			break;
+		n = (ssize_t)sink_take_back(sink, data, (size_t)n);
+		if (n == 0)
 			break;
 		done += (size_t)n;
 	}
@@ -388,7 +410,10 @@ static void sink_enter(struct sink *sink, enum sink_kind kind, int fd)
 
 	sink->kind = kind;
 	sink->fd = fd;
-	sink->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	memset(&st, 0, sizeof(st));
+	(void)fstat(fd, &st);
+	sink->is_pipe = S_ISFIFO(st.st_mode);
+	sink->is_file = S_ISREG(st.st_mode);
 }
 
 int sink_reopen(struct sink *sink, const char *to, const char **error_r)

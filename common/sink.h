@@ -4,8 +4,8 @@
  * stderr and files: a description of our own with O_NONBLOCK and O_APPEND where that can be had
  * (/proc/self/fd/2 opened anew, so that the shell's own terminal does not become non-blocking), else
  * poll before write. syslog: a datagram to /dev/log, RFC 3164, facility daemon, connected again at most
- * once a second when it vanished. A line that was written in part is finished before the next one, so
- * lines are never mixed. SIGPIPE must be ignored.
+ * once a second when it vanished. A line that was written in part is finished before the next one, or taken back
+ * where it is a file, so lines are never mixed. SIGPIPE must be ignored.
  *
  * A sink may be used on after a fork by both processes: a line goes out in one write, so theirs do not
  * mix; what was buffered at the fork stays with the parent.
