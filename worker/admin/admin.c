@@ -175,13 +175,15 @@ static void admin_send_ready(struct admin *admin)
 
 int admin_main(const struct child *child)
 {
-	struct admin admin = { .child = child, .master = getppid() };
+	static struct admin admin; /* found by who looks for what was forgotten */
 	const struct channel_handlers handlers = {
 		.on_message = on_channel_message,
 		.on_end = on_channel_end,
 		.arg = &admin,
 	};
 
+	admin.child = child;
+	admin.master = getppid();
 	/* A service manager stops all processes of a service at once: the master says when it is our turn. */
 	signal(SIGTERM, SIG_IGN);
 	admin.base = child_event_base();
