@@ -128,6 +128,9 @@ $(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
+# The dashboard is built in.
+$(BUILD)/worker/admin/page.o $(BUILD)/other/worker/admin/page.o: $(wildcard worker/admin/dashboard.*)
+
 # The same daemon with another version of what it leaves to a next one.
 OTHER_SRC := $(shell grep -lE 'SHM_VERSION|TAKEOVER_VERSION' $(LIB_SRC))
 OTHER_OBJ := $(OTHER_SRC:%.c=$(BUILD)/other/%.o)

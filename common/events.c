@@ -26,6 +26,7 @@ uint64_t events_first(struct shm *shm)
 	return last <= EVENTS_MAX ? last > 0 : last - EVENTS_MAX + 1;
 }
 
+PRINTF_LIKE(4, 0)
 static void events_put(struct shm *shm, uint64_t wall_ms, const struct event_what *what,
 	const char *format, va_list args) PRINTF_LIKE(4, 0);
 static void events_put(struct shm *shm, uint64_t wall_ms, const struct event_what *what,

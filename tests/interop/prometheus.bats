@@ -128,8 +128,8 @@ never_less()
 	run -0 bash -c "promtool check metrics <metrics"
 	assert_eq "$(grep -c '^proxyd_server_up{' metrics)" 1000
 	grep -qF 'proxyd_server_up{backend="app",server="server[7]/x#%~+"} 1' metrics
-	# Nothing is left of a scrape.
-	[ "$(rss_kb "$(role_pids admin)")" -lt $((before + 4000)) ]
+	# Nothing is left of a scrape; a sanitizer keeps what was freed for a while.
+	[ -n "${SAN:-}" ] || [ "$(rss_kb "$(role_pids admin)")" -lt $((before + 4000)) ]
 	# A client that reads nothing keeps nobody from being answered.
 	spawn stuck socat -u "OPEN:/dev/null" "TCP:127.0.0.1:$ADMIN"
 	spawn slow curl -s --limit-rate 1k -o /dev/null "$(url /metrics)"
@@ -160,7 +160,7 @@ never_less()
 	}
 	wait_until 'asked "up{job=\"proxyd\"}" ".data.result[0].value[1] == \"1\""' 20
 	wait_until 'asked "proxyd_frontend_connections_total{frontend=\"web\"}" ".data.result[0].value[1] == \"3\""' 5
-	asked 'sum(proxyd_bytes_total)' '.data.result[0].value[1] == "61440"'
+	wait_until 'asked "sum(proxyd_bytes_total)" ".data.result[0].value[1] == \"61440\""' 5
 	asked 'proxyd_server_up' '.data.result | map(.value[1]) | sort == ["0", "1"]'
 	asked 'histogram_quantile(0.99, proxyd_connect_seconds_bucket)' '.data.result[0].value[1] | tonumber < 1'
 }

@@ -2,6 +2,7 @@
  * nothing anywhere but to its clients.
  */
 #include <event2/event.h>
+#include <event2/http.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,11 +13,13 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "worker/admin/impl.h"
+#include "worker/admin/page.h"
 #include "worker/admin/sockets.h"
 
 #define ADMIN_BEATS       5 /* a heartbeat_timeout */
 #define ADMIN_FAREWELL_MS 500
 #define ADMIN_LOOK_MS     10
+#define ADMIN_LAST_TURNS  20
 #define ADMIN_SILENT_MS   4000 /* a master that is silent for longer hangs */
 #define ADMIN_ORPHAN_MS                                                                            \
 	1500 /* that it is not our parent any more is no proof: there may be a next one */
@@ -173,6 +176,26 @@ static void admin_send_ready(struct admin *admin)
 	admin_send(admin, &message);
 }
 
+/* First the clients, for evhttp must not free what an answer of ours still uses. One that does not go leaves everything to
+ * the kernel. */
+static void admin_free(struct admin *admin)
+{
+	sockets_free(admin->sockets);
+	asks_free(admin->asks);
+	for (int i = 0; i < ADMIN_LAST_TURNS && clients_end(admin->clients) > 0; i++)
+		event_base_loop(admin->base, EVLOOP_NONBLOCK);
+	if (clients_end(admin->clients) > 0)
+		return;
+	evhttp_free(admin->http);
+	clients_free(admin->clients);
+	page_free(admin->page);
+	event_free(admin->sweep);
+	event_free(admin->farewell);
+	event_free(admin->heartbeat);
+	channel_free(admin->channel);
+	event_base_free(admin->base);
+}
+
 int admin_main(const struct child *child)
 {
 	static struct admin admin; /* found by who looks for what was forgotten */
@@ -197,11 +220,12 @@ int admin_main(const struct child *child)
 		admin_no_memory("room for sockets");
 	admin.clients = clients_new(admin.base, admin.http);
 	admin.asks = asks_new(&admin);
+	admin.page = page_new();
 	admin_sweep_start(&admin);
 	admin_send_ready(&admin);
 	admin_heartbeat_start(&admin);
 
 	event_base_dispatch(admin.base);
-	/* The kernel takes the rest back: what is under way is cut short anyway. */
+	admin_free(&admin);
 	return EXIT_CODE_OK;
 }

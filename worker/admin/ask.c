@@ -19,9 +19,12 @@
 
 #define ASK_REFUSAL "{\"error\":" /* how an answer begins that is none */
 
+struct ask;
+
 struct asks {
 	struct admin *admin; /* borrowed */
-	unsigned count;
+	size_t count;
+	struct ask *all[ASKS_MAX];
 };
 
 struct ask {
@@ -49,8 +52,14 @@ struct asks *asks_new(struct admin *admin)
 static struct body *ask_free(struct ask *ask)
 {
 	struct body *body = ask->body;
+	struct asks *asks = ask->asks;
 
-	ask->asks->count--;
+	for (size_t i = 0; i < asks->count; i++) {
+		if (asks->all[i] == ask) {
+			asks->all[i] = asks->all[--asks->count];
+			break;
+		}
+	}
 	if (ask->line != NULL)
 		bufferevent_free(ask->line);
 	if (ask->portion != NULL)
@@ -217,6 +226,19 @@ static void ask_connect(struct ask *ask, const char *line)
 	bufferevent_enable(ask->line, EV_READ | EV_WRITE);
 }
 
+void asks_free(struct asks *asks)
+{
+	while (asks->count > 0) {
+		struct ask *ask = asks->all[0];
+
+		if (ask->begun)
+			body_abort(ask_free(ask));
+		else
+			ask_refuse(ask, 503, "this process is being replaced");
+	}
+	free(asks);
+}
+
 /* Returns NULL when it may be asked. */
 static const char *ask_obstacle(const struct asks *asks)
 {
@@ -248,6 +270,6 @@ void ask_begin(struct asks *asks, struct evhttp_request *request, const char *li
 		return;
 	}
 	ask->asks = asks;
-	asks->count++;
+	asks->all[asks->count++] = ask;
 	ask_connect(ask, line);
 }

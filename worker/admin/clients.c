@@ -204,6 +204,23 @@ size_t clients_end_idle(struct clients *clients)
 	return busy;
 }
 
+size_t clients_end(struct clients *clients)
+{
+	clients_forget(clients);
+	for (size_t i = 0; i < clients->count; i++)
+		client_shut(&clients->all[i]);
+	return clients->count;
+}
+
+void clients_free(struct clients *clients)
+{
+	for (size_t i = 0; i < clients->narrived; i++)
+		bufferevent_decref(clients->arrived[i]);
+	free(clients->arrived);
+	event_free(clients->arrival);
+	free(clients);
+}
+
 void clients_break(struct evhttp_request *request)
 {
 	const int fd = request_fd(request);

@@ -199,6 +199,8 @@ struct http_route {
 };
 
 static const struct http_route http_routes[] = {
+	{ "/", page_show, NULL },
+	{ "/api/v1/dashboard", page_state, NULL },
 	{ "/metrics", page_metrics, NULL },
 	{ "/healthz", health_alive, NULL },
 	{ "/readyz", health_ready, NULL },
@@ -238,7 +240,8 @@ static void on_http_request(struct evhttp_request *request, void *arg)
 		return;
 	route = http_find(request);
 	if (route == NULL)
-		http_reply_text(request, 404, "not here; try /healthz, /readyz, /api/v1/status");
+		http_reply_text(request, 404,
+			"not here; try /, /metrics, /healthz, /readyz, /api/v1/status");
 	else if (route->answer != NULL)
 		route->answer(admin, request);
 	else

@@ -6,6 +6,8 @@
  *   body.c     answers in portions
  *   ask.c      what the master knows: /api/v1
  *   health.c   /healthz, /readyz
+ *   metrics*.c /metrics
+ *   page.c     the dashboard; state.c what it shows
  */
 #ifndef PROXYD_WORKER_ADMIN_IMPL_H
 #define PROXYD_WORKER_ADMIN_IMPL_H
@@ -21,6 +23,7 @@
 struct asks;
 struct channel;
 struct clients;
+struct dashboard;
 struct evbuffer;
 struct evhttp;
 struct evhttp_request;
@@ -40,6 +43,7 @@ struct admin {
 	struct evhttp *http;       /* owned */
 	struct clients *clients;   /* owned */
 	struct asks *asks;         /* owned */
+	struct dashboard *page;    /* owned */
 	pid_t master;              /* our parent */
 	bool ending;
 	unsigned farewells; /* how often it was looked whether somebody is left */
@@ -82,6 +86,10 @@ void clients_begin(struct clients *clients, struct evhttp_request *request);
 /* Those whose answers are not under way end now. Returns how many are left. */
 size_t clients_end_idle(struct clients *clients);
 
+/* All of them end now. Returns how many there were. */
+size_t clients_end(struct clients *clients);
+void clients_free(struct clients *clients);
+
 /* This one's connection breaks, so that it sees that its answer is not whole. */
 void clients_break(struct evhttp_request *request);
 
@@ -120,7 +128,7 @@ void body_source(struct evhttp_request *request, const char *type, struct source
 /* ------------------------------------------------------------------ what is answered */
 
 struct asks *asks_new(struct admin *admin);
-void asks_free(struct asks *asks);
+void asks_free(struct asks *asks); /* whoever waits is answered */
 
 /* The master's answer to a line. */
 void ask_begin(struct asks *asks, struct evhttp_request *request, const char *line);

@@ -193,12 +193,16 @@ static void collect_pids(struct metrics *metrics)
 static void collect_process(struct metric_process *process)
 {
 	char text[128];
-	unsigned long long pages = 0;
+	const char *pages;
 
 	process->fds = process_fds(process->pid);
-	if (process_read(process->pid, "statm", text, sizeof(text)) &&
-		sscanf(text, "%*u %llu", &pages) == 1)
-		process->resident_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	/* All of it, then what is resident. */
+	if (!process_read(process->pid, "statm", text, sizeof(text)))
+		return;
+	pages = strchr(text, ' ');
+	if (pages != NULL)
+		process->resident_bytes =
+			strtoull(pages, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* One in a turn: it may have many files. Returns false when all are there. */

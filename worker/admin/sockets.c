@@ -115,3 +115,9 @@ void sockets_close(struct sockets *sockets)
 {
 	sockets_take(sockets, NULL, 0);
 }
+
+void sockets_free(struct sockets *sockets)
+{
+	sockets_close(sockets);
+	free(sockets);
+}

@@ -21,5 +21,6 @@ void sockets_wake(struct sockets *sockets);
 
 /* None any more. */
 void sockets_close(struct sockets *sockets);
+void sockets_free(struct sockets *sockets);
 
 #endif
