@@ -14,6 +14,7 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "worker/relay/listener.h"
+#include "worker/relay/poller.h"
 #include "worker/relay/relay.h"
 
 #define WORKER_BEATS 5 /* per heartbeat_timeout */
@@ -21,6 +22,7 @@
 struct worker {
 	const struct child *child; /* borrowed */
 	struct event_base *base;
+	struct poller *poller;
 	struct channel *channel; /* NULL once the master is gone */
 	struct shm_slot *slot;
 	struct relays *relays;
@@ -241,12 +243,13 @@ static void worker_init(struct worker *worker, const struct child *child)
 {
 	const struct channel_handlers handlers = { on_message, on_channel_end, worker, NULL };
 
-	worker->base = child_event_base();
+	worker->base = poller_event_base();
+	worker->poller = poller_new(worker->base);
 	worker->child = child;
 	worker->slot = shm_slot(child->shm, child->slot);
 	worker->channel = channel_new(worker->base, child->channel_fd, CHANNEL_CHILD, &handlers);
-	worker->relays = relays_new(worker->base, child);
-	worker->listeners = listeners_new(worker->base, worker->relays);
+	worker->relays = relays_new(worker->base, worker->poller, child);
+	worker->listeners = listeners_new(worker->base, worker->poller, worker->relays);
 	event_assign(&worker->heartbeat, worker->base, -1, EV_PERSIST, on_heartbeat, worker);
 	event_assign(&worker->drain_over, worker->base, -1, 0, on_drain_over, worker);
 	event_assign(&worker->term, worker->base, SIGTERM, EV_SIGNAL | EV_PERSIST, on_term, worker);
@@ -277,6 +280,7 @@ static void worker_deinit(struct worker *worker)
 	event_del(&worker->heartbeat);
 	event_del(&worker->drain_over);
 	event_del(&worker->term);
+	poller_free(worker->poller);
 	event_base_free(worker->base);
 }
 

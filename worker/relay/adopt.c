@@ -170,7 +170,7 @@ static int adopt_open(struct adoption *adoption, struct relay *relay, bool clien
 	int fd = client ? adoption->client_fd : adoption->server_fd;
 	const struct ledger_side *side = client ? &adoption->client_side : &adoption->server_side;
 	bool reset = (adoption->record.resets & (client ? RECORD_CLIENT : RECORD_SERVER)) != 0;
-	uint8_t flags = STREAM_READABLE | STREAM_WRITABLE | STREAM_KEPT;
+	uint8_t flags = STREAM_READABLE | STREAM_WRITABLE | STREAM_KEPT | STREAM_COPIED;
 
 	if (fd < 0)
 		return 0;
@@ -181,8 +181,8 @@ static int adopt_open(struct adoption *adoption, struct relay *relay, bool clien
 	if (reset)
 		flags |= STREAM_RESET;
 	adopt_keep_fd(adoption, fd);
-	return stream_open(stream, adoption->relays->base, fd, flags,
-		client ? on_client_event : on_server_event, relay);
+	return stream_open(stream, adoption->relays->poller, fd, flags,
+		client ? on_client_event : on_server_event);
 }
 
 /* Which of its sides were sent and not dropped; the same again should we die in the middle. */

@@ -323,7 +323,7 @@ static int connect_address(struct relay *relay, const struct sockaddr_any *addr,
 		close(fd);
 		return error;
 	}
-	if (stream_open(&relay->server, relay->relays->base, fd, flags, on_server_event, relay) < 0)
+	if (stream_open(&relay->server, relay->relays->poller, fd, flags, on_server_event) < 0)
 		return errno;
 	return 0;
 }
@@ -388,21 +388,20 @@ static void connect_failed(struct relay *relay, int error)
 	connect_next(relay, error);
 }
 
-void relay_connect_event(struct relay *relay, short what)
+void relay_connect_event(struct relay *relay, uint32_t events)
 {
 	int error = 0;
 	socklen_t len = sizeof(error);
 
-	/* Writable alone is a success: every failure comes as an error and a hang-up, which libevent shows
-	 * as readable too. One call less for each connection. */
-	if (what != EV_WRITE &&
+	/* Without an error it is a success: one call less for each connection. */
+	if ((events & (EPOLLERR | EPOLLHUP)) != 0 &&
 		getsockopt(relay->server.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
-	if (error == 0 && (what & EV_WRITE) && connect_is_echo(relay))
+	if (error == 0 && (events & EPOLLOUT) && connect_is_echo(relay))
 		error = ECONNREFUSED;
 	if (error != 0)
 		connect_failed(relay, error);
-	else if (what & EV_WRITE)
+	else if (events & EPOLLOUT)
 		connect_done(relay);
 }
 

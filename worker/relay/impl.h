@@ -13,7 +13,6 @@
 #include "conf/conf.h"
 #include "worker/balance/balance.h"
 #include "worker/protocol/service.h"
-#include "worker/relay/doubt.h"
 #include "worker/relay/pump.h"
 #include "worker/relay/relay.h"
 #include "worker/relay/stream.h"
@@ -60,6 +59,7 @@ struct relays {
 	struct shm_slot *slot;
 	uint32_t slot_number;
 	struct event_base *base;
+	struct poller *poller; /* borrowed */
 	struct wheel *wheel;
 	struct pump_tools tools;
 	char *answer; /* what a service answers with; SERVE_ANSWER_BYTES */
@@ -84,7 +84,6 @@ struct relays {
 	uint32_t nrun;
 	struct relay_list ended;
 	uint64_t now_ms; /* clock_coarse_ms when the turn of this relay began */
-	struct doubts doubts;
 };
 
 /* The two places where state lives that others must be able to see. */
@@ -136,7 +135,7 @@ MUST_USE bool relay_take_server(struct relay *relay, int server);
 
 /* For passive health: it failed to connect, or was reset before it answered. */
 void relay_server_failed(struct relay *relay, int error);
-void relay_connect_event(struct relay *relay, short what);
+void relay_connect_event(struct relay *relay, uint32_t events);
 void relay_connect_timeout(struct relay *relay);
 
 /* turn.c, serve.c: what can be done now. */
@@ -161,8 +160,8 @@ void serve_end(struct relay *relay);
 void relay_timer_set(struct relay *relay);
 void on_relay_timer(struct wheel_entry *entry, uint64_t now_ms);
 
-void on_client_event(evutil_socket_t fd, short what, void *arg);
-void on_server_event(evutil_socket_t fd, short what, void *arg);
+void on_client_event(struct poller_watch *watch, uint32_t events);
+void on_server_event(struct poller_watch *watch, uint32_t events);
 
 /* "#ID frontend: " before the message. */
 void relay_log_debug(const struct relay *relay, const char *format, ...) PRINTF_LIKE(2, 3);

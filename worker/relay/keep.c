@@ -181,8 +181,8 @@ void keep_deposit(struct keep *keep, struct relay *const *relays, uint32_t count
 		keep_end(relay);
 		relay->keeping = KEEPING_KEPT;
 		relay->record->flags |= RECORD_KEPT;
-		relay->client.flags |= STREAM_KEPT;
-		relay->server.flags |= STREAM_KEPT;
+		relay->client.flags |= STREAM_KEPT | STREAM_COPIED;
+		relay->server.flags |= STREAM_KEPT | STREAM_COPIED;
 		message.nfds += n;
 		deposits[i] = (struct msg_deposit){
 			.record = relay->index,

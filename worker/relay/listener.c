@@ -19,6 +19,7 @@
 #include "common/sockaddr.h"
 #include "conf/conf.h"
 #include "worker/relay/admit.h"
+#include "worker/relay/poller.h"
 #include "worker/relay/relay.h"
 
 #define LISTENER_BUDGET 64 /* connections in one turn */
@@ -28,7 +29,7 @@ static const struct timeval look_time = { 0, 10000 };
 
 struct listener {
 	LIST_ENTRY(listener) link;
-	struct event event;
+	struct poller_watch watch;
 	uint32_t id;
 	int fd; /* owned */
 	uint16_t port;
@@ -43,9 +44,27 @@ struct listeners {
 	bool resting;
 	struct event rest; /* ends the rest */
 	struct event look; /* pending while a listener is paused */
-	struct event_base *base;
 	struct relays *relays;
+	struct poller *poller; /* borrowed */
 };
+
+static void listener_rest(struct listener *listener)
+{
+	poller_del(listener->listeners->poller, &listener->watch, listener->fd);
+}
+
+/* When epoll has no room for it, it is tried again with the next look. */
+static void listener_watch(struct listener *listener)
+{
+	struct listeners *listeners = listener->listeners;
+
+	if (listener->watch.watched ||
+		poller_add(listeners->poller, &listener->watch, listener->fd, EPOLLIN) == 0)
+		return;
+	listener->paused = true;
+	if (!event_pending(&listeners->look, EV_TIMEOUT, NULL))
+		event_add(&listeners->look, &look_time);
+}
 
 static void listeners_resume(struct listeners *listeners)
 {
@@ -58,7 +77,7 @@ static void listeners_resume(struct listeners *listeners)
 	for (listener = LIST_FIRST(&listeners->all); listener != NULL;
 		listener = LIST_NEXT(listener, link)) {
 		if (!listener->paused)
-			event_add(&listener->event, NULL);
+			listener_watch(listener);
 	}
 }
 
@@ -70,7 +89,7 @@ static void listener_pause(struct listener *listener)
 	if (listener->paused)
 		return;
 	listener->paused = true;
-	event_del(&listener->event);
+	listener_rest(listener);
 	if (!event_pending(&listeners->look, EV_TIMEOUT, NULL))
 		event_add(&listeners->look, &look_time);
 }
@@ -88,7 +107,7 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 			continue;
 		listener->paused = false;
 		if (!listeners->resting)
-			event_add(&listener->event, NULL);
+			listener_watch(listener);
 	}
 }
 
@@ -101,7 +120,7 @@ static void listeners_rest(struct listeners *listeners, bool until_room)
 		listeners->resting = true;
 		for (listener = LIST_FIRST(&listeners->all); listener != NULL;
 			listener = LIST_NEXT(listener, link)) {
-			event_del(&listener->event);
+			listener_rest(listener);
 		}
 	}
 	if (!until_room)
@@ -124,7 +143,8 @@ static void on_room(void *arg)
 		listeners_resume(listeners);
 }
 
-struct listeners *listeners_new(struct event_base *base, struct relays *relays)
+struct listeners *listeners_new(
+	struct event_base *base, struct poller *poller, struct relays *relays)
 {
 	struct listeners *listeners = calloc(1, sizeof(*listeners));
 
@@ -132,7 +152,7 @@ struct listeners *listeners_new(struct event_base *base, struct relays *relays)
 		log_fatal("no memory for listeners");
 		exit(EXIT_CODE_FAILED);
 	}
-	listeners->base = base;
+	listeners->poller = poller;
 	listeners->relays = relays;
 	LIST_INIT(&listeners->all);
 	event_assign(&listeners->rest, base, -1, 0, on_rest_over, listeners);
@@ -220,12 +240,12 @@ static bool listener_accept(struct listener *listener)
 	return true;
 }
 
-static void on_listener_readable(evutil_socket_t fd, short what, void *arg)
+static void on_listener_readable(struct poller_watch *watch, uint32_t events)
 {
-	struct listener *listener = arg;
+	struct listener *listener =
+		(struct listener *)(void *)((char *)watch - offsetof(struct listener, watch));
 
-	(void)fd;
-	(void)what;
+	(void)events;
 	for (int i = 0; i < LISTENER_BUDGET; i++) {
 		if (listener_full(listener) || !listener_accept(listener))
 			return;
@@ -271,19 +291,18 @@ int listeners_add(
 	listener->port = sockaddr_port(&local);
 	listener->frontend = frontend;
 	listener->listeners = listeners;
-	event_assign(&listener->event, listeners->base, fd, EV_READ | EV_PERSIST,
-		on_listener_readable, listener);
+	listener->watch.on_event = on_listener_readable;
 	LIST_INSERT_HEAD(&listeners->all, listener, link);
 	listeners_changed(listeners, 1);
 	if (!listeners->resting)
-		event_add(&listener->event, NULL);
+		listener_watch(listener);
 	return 0;
 }
 
 static void listener_close(struct listener *listener)
 {
 	LIST_REMOVE(listener, link);
-	event_del(&listener->event);
+	listener_rest(listener);
 	close(listener->fd);
 	listeners_changed(listener->listeners, -1);
 	free(listener);

@@ -11,10 +11,12 @@
 struct conf_frontend;
 struct event_base;
 struct listeners;
+struct poller;
 struct relays;
 
-/* relays is borrowed. Exits on no memory. */
-struct listeners *listeners_new(struct event_base *base, struct relays *relays);
+/* poller and relays are borrowed. Exits on no memory. */
+struct listeners *listeners_new(
+	struct event_base *base, struct poller *poller, struct relays *relays);
 void listeners_free(struct listeners *listeners); /* closes what is open */
 
 /* Accept from fd, which is taken over, from now on. id is the master's number of the socket. Returns -1 when

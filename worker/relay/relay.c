@@ -215,8 +215,7 @@ void relay_accept(struct relays *relays, const struct relay_accepted *accepted)
 		flags |= STREAM_UNIX;
 	else if (!accepted->frontend->tcp.mptcp)
 		flags |= STREAM_PLAIN;
-	if (stream_open(&relay->client, relays->base, accepted->fd, flags, on_client_event, relay) <
-		0) {
+	if (stream_open(&relay->client, relays->poller, accepted->fd, flags, on_client_event) < 0) {
 		if (log_rate_ok(&rate))
 			log_warn("frontend %s: cannot watch a connection%s", relay->frontend->name,
 				log_rate_note(&rate));
@@ -426,25 +425,25 @@ void relay_run(struct relay *relay)
 	}
 }
 
-void on_client_event(evutil_socket_t fd, short what, void *arg)
+void on_client_event(struct poller_watch *watch, uint32_t events)
 {
-	struct relay *relay = arg;
+	struct relay *relay =
+		(struct relay *)(void *)((char *)watch - offsetof(struct relay, client.watch));
 
-	(void)fd;
 	MUST(relay->magic == RELAY_MAGIC);
-	stream_note(&relay->client, what);
+	stream_note(&relay->client, events);
 	relay_run(relay);
 }
 
-void on_server_event(evutil_socket_t fd, short what, void *arg)
+void on_server_event(struct poller_watch *watch, uint32_t events)
 {
-	struct relay *relay = arg;
+	struct relay *relay =
+		(struct relay *)(void *)((char *)watch - offsetof(struct relay, server.watch));
 
-	(void)fd;
 	MUST(relay->magic == RELAY_MAGIC);
-	stream_note(&relay->server, what);
+	stream_note(&relay->server, events);
 	if (relay_state(relay) == RELAY_CONNECTING)
-		relay_connect_event(relay, what);
+		relay_connect_event(relay, events);
 	else
 		relay_run(relay);
 }

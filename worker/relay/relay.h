@@ -11,6 +11,7 @@
 
 struct conf_frontend;
 struct event_base;
+struct poller;
 struct child;
 struct relays;
 
@@ -23,7 +24,8 @@ enum close_reason {
 
 /* All relays of this worker with everything they share: slab, timers, pipes, balancers, scratch buffers.
  * child is borrowed. Exits with a message when there is no memory: it is made at the worker's start. */
-struct relays *relays_new(struct event_base *base, const struct child *child);
+struct relays *relays_new(
+	struct event_base *base, struct poller *poller, const struct child *child);
 void relays_free(struct relays *relays);
 
 /* A connection was accepted, for which admit_reserve had taken a place. Takes fd over (non-blocking); local_port is the listener's. Never fails towards

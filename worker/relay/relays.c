@@ -96,7 +96,7 @@ static void relays_make_balancers(struct relays *relays)
 	}
 }
 
-struct relays *relays_new(struct event_base *base, const struct child *child)
+struct relays *relays_new(struct event_base *base, struct poller *poller, const struct child *child)
 {
 	struct relays *relays = calloc(1, sizeof(*relays));
 
@@ -110,6 +110,7 @@ struct relays *relays_new(struct event_base *base, const struct child *child)
 	relays->slot_number = child->slot;
 	relays->slot = shm_slot(child->shm, child->slot);
 	relays->base = base;
+	relays->poller = poller;
 	relays->wheel = wheel_new(base, on_relay_timer);
 	relays->tools.scratch = relays_map(PUMP_SCRATCH_BYTES);
 	relays->tools.pipes = pipes_new(relays_most_pipes());
@@ -243,7 +244,6 @@ bool relays_turn_end(struct relays *relays)
 	bool busy;
 
 	relays_run_queued(relays);
-	doubts_ask(&relays->doubts);
 	queues_turn(relays->queues);
 	busy = keep_turn(relays->keep);
 	relays_free_ended(relays);

@@ -5,29 +5,33 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int stream_open(struct stream *stream, struct event_base *base, int fd, uint8_t ready,
-	event_callback_fn on_event, void *arg)
+int stream_open(
+	struct stream *stream, struct poller *poller, int fd, uint8_t ready, poller_fn *on_event)
 {
-	const short what = EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST;
-
+	stream->poller = poller;
+	stream->watch.on_event = on_event;
 	stream->fd = fd;
 	stream->flags = ready;
-	if (event_assign(&stream->event, base, fd, what, on_event, arg) == 0 &&
-		event_add(&stream->event, NULL) == 0)
+	if (stream_watch(stream) == 0)
 		return 0;
 	close(fd);
 	stream->fd = -1;
 	return -1;
 }
 
-void stream_note(struct stream *stream, short what)
+void stream_note(struct stream *stream, uint32_t events)
 {
-	if (what & EV_READ)
+	if (events & EPOLLIN)
 		stream->flags |= STREAM_READABLE;
-	if (what & EV_WRITE)
+	if (events & EPOLLOUT)
 		stream->flags |= STREAM_WRITABLE;
-	if (what & EV_CLOSED)
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		stream->flags |= STREAM_FIN | STREAM_READABLE;
+	if (events & (EPOLLHUP | EPOLLERR))
+		stream->flags |= STREAM_WRITABLE;
+	/* A look stops before urgent bytes, whatever is behind them. */
+	if (events & EPOLLPRI)
+		stream->flags = (uint8_t)((stream->flags & ~STREAM_PLAIN) | STREAM_READABLE);
 }
 
 enum stream_result stream_failed(struct stream *stream, enum stream_flags flag)
@@ -50,14 +54,12 @@ ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
 	return n;
 }
 
-/* What comes from now on makes an edge of its own, and a FIN that came with the edge before was told by it. Not so a
- * reset, or more bytes behind urgent ones: libevent shows those as no more than readable and writable. */
+/* What comes from now on makes an edge of its own, and an end that came with the edge before was told by it. */
 void stream_emptied(struct stream *stream)
 {
-	if ((stream->flags & (STREAM_PLAIN | STREAM_FIN | STREAM_RESET)) != STREAM_PLAIN)
-		return; /* then only EAGAIN, or the end, ends the reading */
-	stream->flags &= (uint8_t)~STREAM_READABLE;
-	stream->flags |= STREAM_DOUBT;
+	if ((stream->flags & (STREAM_PLAIN | STREAM_FIN | STREAM_RESET)) == STREAM_PLAIN)
+		stream->flags &= (uint8_t)~STREAM_READABLE;
+	/* else only EAGAIN, or the end, ends the reading */
 }
 
 void stream_drop(struct stream *stream, void *buf, size_t len)
@@ -120,19 +122,25 @@ void stream_fin(struct stream *stream)
 void stream_rest(struct stream *stream)
 {
 	if (stream->fd >= 0)
-		event_del(&stream->event);
+		poller_del(stream->poller, &stream->watch, stream->fd);
 }
 
 int stream_watch(struct stream *stream)
 {
-	return stream->fd < 0 ? 0 : event_add(&stream->event, NULL);
+	const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+
+	if (stream->fd < 0)
+		return 0;
+	return poller_add(stream->poller, &stream->watch, stream->fd, events);
 }
 
 void stream_leave(struct stream *stream)
 {
 	if (stream->fd < 0)
 		return;
-	event_del(&stream->event);
+	if (stream->flags & STREAM_COPIED)
+		stream_rest(stream);
+	poller_forget(&stream->watch);
 	close(stream->fd);
 	stream->fd = -1;
 }

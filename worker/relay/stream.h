@@ -4,30 +4,30 @@
 #ifndef PROXYD_WORKER_RELAY_STREAM_H
 #define PROXYD_WORKER_RELAY_STREAM_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "common/must.h"
+#include "worker/relay/poller.h"
 
 enum stream_flags {
 	STREAM_READABLE = 1 << 0,
 	STREAM_WRITABLE = 1 << 1,
-	STREAM_FIN = 1 << 2,   /* the peer's FIN waits in the queue, behind its last bytes */
+	STREAM_FIN = 1 << 2,   /* the peer's end, FIN or reset, waits behind its last bytes */
 	STREAM_RESET = 1 << 3, /* the peer reset it, or the kernel gave it up */
 	STREAM_UNIX = 1 << 4,  /* no TCP: no reset can be sent, the kernel keeps no byte counts */
 	STREAM_KEPT =
 		1 << 5, /* the keeper holds a copy: close alone would say nothing to the peer */
-	STREAM_PLAIN = 1 << 6, /* TCP, and no MPTCP: a short look saw all that was there */
-	STREAM_DOUBT = 1 << 7, /* read to its end, and a reset may have come with its last bytes */
+	STREAM_COPIED = 1 << 6, /* there is or was a copy: close alone leaves it in epoll */
+	STREAM_PLAIN = 1 << 7,  /* TCP, and no MPTCP: a short look saw all that was there */
 };
 
 struct stream {
-	struct event event;
-	int fd; /* owned; -1 when closed */
+	struct poller_watch watch;
+	struct poller *poller; /* borrowed */
+	int fd;                /* owned; -1 when closed */
 	uint8_t flags;
 };
 
@@ -39,17 +39,17 @@ enum stream_result {
 
 /* Takes fd over, which is non-blocking, and watches it. Returns -1 with errno when epoll has no room; fd
  * is then closed. ready: flags that hold already. */
-MUST_USE int stream_open(struct stream *stream, struct event_base *base, int fd, uint8_t ready,
-	event_callback_fn on_event, void *arg);
+MUST_USE int stream_open(
+	struct stream *stream, struct poller *poller, int fd, uint8_t ready, poller_fn *on_event);
 
-/* What the event said, into flags. */
-void stream_note(struct stream *stream, short what);
+/* What epoll said, into flags. */
+void stream_note(struct stream *stream, uint32_t events);
 
 /* A copy of what waits to be read, at most max bytes, nothing taken. 0 at the peer's FIN. */
 ssize_t stream_peek(struct stream *stream, void *buf, size_t max);
 
 /* All of a look was dropped that was shorter than asked for: where that says that nothing is left, it is not readable
- * any more, and in doubt (doubt.h). */
+ * any more. */
 void stream_emptied(struct stream *stream);
 
 /* Takes len bytes, which were peeked, out of the queue. buf has room for them: a Unix socket cannot drop

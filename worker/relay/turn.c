@@ -128,8 +128,6 @@ static bool turn_direction(struct relay *relay, bool up)
 	if (flow == FLOW_DONE || !turn_can_do(up ? &relay->up : &relay->down, from))
 		return true;
 	result = up ? turn_up(relay) : turn_down(relay);
-	if (from->flags & STREAM_DOUBT)
-		doubt_add(relay, from);
 	if (result == PUMP_BUDGET)
 		relay_queue(relay);
 	else if (result != PUMP_BLOCKED)

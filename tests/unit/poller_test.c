@@ -14,23 +14,26 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "worker/relay/impl.h"
+#include "worker/relay/poller.h"
+#include "worker/relay/pump.h"
 
-/* A relay of which only the direction to the server is looked at. */
 struct world {
 	struct event_base *base;
-	struct relays relays;
-	struct relay relay;
+	struct poller *poller;
+	struct stream from;
+	struct stream to;
+	struct pump pump;
+	struct pump_tools tools;
 	int sender;
 	int receiver;
 	uint64_t moved;
 	uint32_t in_pipe;
 };
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+static void on_event(struct poller_watch *watch, uint32_t events)
 {
-	(void)fd;
-	stream_note(arg, what);
+	stream_note(
+		(struct stream *)(void *)((char *)watch - offsetof(struct stream, watch)), events);
 }
 
 static void tcp_pair(int *near_r, int *far_r)
@@ -55,59 +58,45 @@ static void open_stream(struct world *w, struct stream *stream, int *far_r)
 	int near;
 
 	tcp_pair(&near, far_r);
-	assert_int_equal(stream_open(stream, w->base, near, STREAM_WRITABLE | STREAM_PLAIN,
-				 on_event, stream),
-		0);
+	assert_int_equal(
+		stream_open(stream, w->poller, near, STREAM_WRITABLE | STREAM_PLAIN, on_event), 0);
 }
 
 static void open_world(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
-	w->base = event_base_new();
-	w->relays.tools.scratch = malloc(PUMP_SCRATCH_BYTES);
-	w->relays.tools.pipes = pipes_new(2);
-	TAILQ_INIT(&w->relays.run);
-	w->relay.relays = &w->relays;
-	open_stream(w, &w->relay.client, &w->sender);
-	open_stream(w, &w->relay.server, &w->receiver);
+	w->base = poller_event_base();
+	w->poller = poller_new(w->base);
+	w->tools.scratch = malloc(PUMP_SCRATCH_BYTES);
+	w->tools.pipes = pipes_new(2);
+	open_stream(w, &w->from, &w->sender);
+	open_stream(w, &w->to, &w->receiver);
 	event_base_loop(w->base, EVLOOP_NONBLOCK);
 }
 
 static void close_world(struct world *w)
 {
-	stream_close(&w->relay.client);
-	stream_close(&w->relay.server);
-	pump_end(&w->relay.up, &w->relays.tools);
-	pipes_free(w->relays.tools.pipes);
-	free(w->relays.tools.scratch);
+	stream_close(&w->from);
+	stream_close(&w->to);
+	pump_end(&w->pump, &w->tools);
+	pipes_free(w->tools.pipes);
+	free(w->tools.scratch);
 	close(w->sender);
 	close(w->receiver);
+	poller_free(w->poller);
 	event_base_free(w->base);
+}
+
+static enum pump_result run(struct world *w)
+{
+	return pump_run(&w->pump, &w->from, &w->to, &w->tools, &w->moved, &w->in_pipe);
 }
 
 /* What a turn of the loop does. */
 static enum pump_result turn(struct world *w)
 {
-	enum pump_result result;
-
 	event_base_loop(w->base, EVLOOP_NONBLOCK);
-	relay_unqueue(&w->relay);
-	result = pump_run(&w->relay.up, &w->relay.client, &w->relay.server, &w->relays.tools,
-		&w->moved, &w->in_pipe);
-	if (w->relay.client.flags & STREAM_DOUBT)
-		doubt_add(&w->relay, &w->relay.client);
-	doubts_ask(&w->relays.doubts);
-	return result;
-}
-
-/* As often as the loop itself would come back. */
-static enum pump_result turns(struct world *w)
-{
-	enum pump_result result = turn(w);
-
-	while (w->relay.queued)
-		result = turn(w);
-	return result;
+	return run(w);
 }
 
 static void expect_received(struct world *w, const char *text)
@@ -141,8 +130,7 @@ static void test_one_look_per_message(void **state)
 	for (int i = 0; i < 5; i++) {
 		say(&w, "hello", 0);
 		assert_int_equal(turn(&w), PUMP_BLOCKED);
-		assert_false(w.relay.queued);
-		assert_int_equal(w.relay.client.flags & STREAM_READABLE, 0);
+		assert_int_equal(w.from.flags & STREAM_READABLE, 0);
 		expect_received(&w, "hello");
 	}
 	close_world(&w);
@@ -156,7 +144,7 @@ static void test_end_with_the_last_bytes(void **state)
 	open_world(&w);
 	say(&w, "hello", 0);
 	shutdown(w.sender, SHUT_WR);
-	assert_int_equal(turns(&w), PUMP_FIN);
+	assert_int_equal(turn(&w), PUMP_FIN);
 	expect_received(&w, "hello");
 	close_world(&w);
 }
@@ -171,9 +159,7 @@ static void test_end_between_event_and_look(void **state)
 	event_base_loop(w.base, EVLOOP_NONBLOCK);
 	say(&w, " you", 0);
 	shutdown(w.sender, SHUT_WR);
-	assert_int_equal(pump_run(&w.relay.up, &w.relay.client, &w.relay.server, &w.relays.tools,
-				 &w.moved, &w.in_pipe),
-		PUMP_BLOCKED);
+	assert_int_equal(run(&w), PUMP_BLOCKED);
 	expect_received(&w, "hello you");
 	assert_int_equal(turn(&w), PUMP_FIN);
 	close_world(&w);
@@ -187,7 +173,7 @@ static void test_reset_with_the_last_bytes(void **state)
 	open_world(&w);
 	say(&w, "hello", 0);
 	reset_by_sender(&w);
-	assert_int_equal(turns(&w), PUMP_FROM_RESET);
+	assert_int_equal(turn(&w), PUMP_FROM_RESET);
 	expect_received(&w, "hello");
 	close_world(&w);
 }
@@ -199,9 +185,9 @@ static void test_reset_after_all_was_read(void **state)
 	(void)state;
 	open_world(&w);
 	say(&w, "hello", 0);
-	assert_int_equal(turns(&w), PUMP_BLOCKED);
+	assert_int_equal(turn(&w), PUMP_BLOCKED);
 	reset_by_sender(&w);
-	assert_int_equal(turns(&w), PUMP_FROM_RESET);
+	assert_int_equal(turn(&w), PUMP_FROM_RESET);
 	close_world(&w);
 }
 
@@ -215,10 +201,10 @@ static void test_urgent_bytes(void **state)
 	say(&w, "hello", 0);
 	say(&w, "!", MSG_OOB);
 	say(&w, " you", 0);
-	assert_int_equal(turns(&w), PUMP_BLOCKED);
+	assert_int_equal(turn(&w), PUMP_BLOCKED);
 	expect_received(&w, "hello you");
 	say(&w, "again", 0);
-	assert_int_equal(turns(&w), PUMP_BLOCKED);
+	assert_int_equal(turn(&w), PUMP_BLOCKED);
 	expect_received(&w, "again");
 	close_world(&w);
 }
@@ -234,14 +220,14 @@ static void test_slow_writer(void **state)
 
 	(void)state;
 	open_world(&w);
-	setsockopt(w.relay.server.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	setsockopt(w.to.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	sent = send(w.sender, bytes, sizeof(bytes), 0);
 	assert_true(sent > 0);
-	w.relay.up.peek_bytes = PUMP_SCRATCH_BYTES; /* one short look, which is not taken at once */
+	w.pump.peek_bytes = PUMP_SCRATCH_BYTES; /* one short look, which is not taken at once */
 	for (int i = 0; i < 10000 && got < (size_t)sent; i++) {
 		ssize_t n;
 
-		assert_int_equal(turns(&w), PUMP_BLOCKED);
+		assert_int_equal(turn(&w), PUMP_BLOCKED);
 		while ((n = recv(w.receiver, bytes, sizeof(bytes), 0)) > 0)
 			got += (size_t)n;
 		usleep(1000);
@@ -250,48 +236,113 @@ static void test_slow_writer(void **state)
 	close_world(&w);
 }
 
-/* Asked is who was in doubt, not who has its number now. */
-static void test_another_has_the_number(void **state)
+/* ------------------------------------------------------------------ whose event it is */
+
+static unsigned heard;
+
+static void on_other(struct poller_watch *watch, uint32_t events)
+{
+	(void)watch;
+	(void)events;
+	heard++;
+}
+
+/* Whichever is told first ends the other: of that nobody hears, although the same turn has its event. */
+static struct world *both;
+
+static void on_either(struct poller_watch *watch, uint32_t events)
+{
+	(void)events;
+	heard++;
+	stream_close(watch == &both->from.watch ? &both->to : &both->from);
+}
+
+static void test_closed_in_the_same_turn(void **state)
 {
 	struct world w;
-	int fd;
-	int other = socket(AF_INET, SOCK_STREAM, 0);
 
 	(void)state;
 	open_world(&w);
+	both = &w;
+	heard = 0;
+	w.from.watch.on_event = w.to.watch.on_event = on_either;
 	say(&w, "hello", 0);
+	assert_int_equal(send(w.receiver, "x", 1, 0), 1);
 	event_base_loop(w.base, EVLOOP_NONBLOCK);
-	assert_int_equal(pump_run(&w.relay.up, &w.relay.client, &w.relay.server, &w.relays.tools,
-				 &w.moved, &w.in_pipe),
-		PUMP_BLOCKED);
-	doubt_add(&w.relay, &w.relay.client);
-	fd = w.relay.client.fd;
-	stream_close(&w.relay.client);
-	assert_int_equal(dup2(other, fd), fd); /* which is hung up, says poll */
-	doubts_ask(&w.relays.doubts);
-	assert_false(w.relay.queued);
-	assert_int_equal(w.relays.doubts.n, 0);
-	close(fd);
-	close(other);
+	assert_int_equal(heard, 1);
 	close_world(&w);
 }
 
-static void test_more_than_fit(void **state)
+/* The same, and the memory is another socket's by then. */
+static void on_either_again(struct poller_watch *watch, uint32_t events)
+{
+	struct stream *other = watch == &both->from.watch ? &both->to : &both->from;
+
+	(void)events;
+	heard++;
+	stream_close(other);
+	assert_int_equal(
+		stream_open(other, both->poller, socket(AF_INET, SOCK_STREAM, 0), 0, on_other), 0);
+}
+
+static void test_opened_again_in_the_same_turn(void **state)
 {
 	struct world w;
 
 	(void)state;
 	open_world(&w);
+	both = &w;
+	heard = 0;
+	w.from.watch.on_event = w.to.watch.on_event = on_either_again;
+	say(&w, "hello", 0);
+	assert_int_equal(send(w.receiver, "x", 1, 0), 1);
+	event_base_loop(w.base, EVLOOP_NONBLOCK | EVLOOP_ONCE);
+	assert_int_equal(heard, 1);
+	event_base_loop(w.base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard, 2); /* one that is not connected is hung up */
+	close_world(&w);
+}
+
+/* As long as another process has a copy, close does not end the events. */
+static void test_closed_with_a_copy(void **state)
+{
+	struct world w;
+	int copy;
+	int fd;
+
+	(void)state;
+	open_world(&w);
+	heard = 0;
+	fd = w.from.fd;
+	w.from.watch.on_event = on_other;
+	copy = dup(w.from.fd);
+	w.from.flags |= STREAM_COPIED;
+	stream_leave(&w.from);
+	say(&w, "hello", 0);
+	event_base_loop(w.base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard, 0);
+	/* Nor is it in the way when it comes back, under its old number. */
+	assert_int_equal(dup2(copy, fd), fd);
+	close(copy);
+	assert_int_equal(stream_open(&w.from, w.poller, fd, STREAM_PLAIN, on_event), 0);
+	assert_int_equal(turn(&w), PUMP_BLOCKED);
+	expect_received(&w, "hello");
+	close_world(&w);
+}
+
+static void test_rest_and_again(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_world(&w);
+	stream_rest(&w.from);
 	say(&w, "hello", 0);
 	assert_int_equal(turn(&w), PUMP_BLOCKED);
-	reset_by_sender(&w);
-	for (int i = 0; i < DOUBTS_MAX; i++)
-		doubt_add(&w.relay, &w.relay.client);
-	assert_false(w.relay.queued);
-	doubt_add(&w.relay, &w.relay.client);
-	assert_true(w.relay.queued);
-	assert_int_equal(w.relays.doubts.n, 1);
-	assert_int_equal(turn(&w), PUMP_FROM_RESET);
+	assert_int_equal(w.moved, 0);
+	assert_int_equal(stream_watch(&w.from), 0);
+	assert_int_equal(turn(&w), PUMP_BLOCKED);
+	expect_received(&w, "hello");
 	close_world(&w);
 }
 
@@ -305,9 +356,11 @@ int main(void)
 		cmocka_unit_test(test_reset_after_all_was_read),
 		cmocka_unit_test(test_urgent_bytes),
 		cmocka_unit_test(test_slow_writer),
-		cmocka_unit_test(test_another_has_the_number),
-		cmocka_unit_test(test_more_than_fit),
+		cmocka_unit_test(test_closed_in_the_same_turn),
+		cmocka_unit_test(test_opened_again_in_the_same_turn),
+		cmocka_unit_test(test_closed_with_a_copy),
+		cmocka_unit_test(test_rest_and_again),
 	};
 
-	return cmocka_run_group_tests_name("doubt", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("poller", tests, NULL, NULL);
 }
