@@ -31,7 +31,7 @@ LIBS        = $(PKG_LIBS) -lm
 
 PROGRAMS := $(BUILD)/proxyd $(BUILD)/proxyctl
 LIB_SRC  := $(wildcard common/*.c conf/*.c worker/*.c worker/*/*.c) \
-	$(filter-out master/main.c,$(wildcard master/*.c))
+	$(filter-out master/main.c master/proxyctl/%,$(wildcard master/*.c master/*/*.c))
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 # proxyctl has few of the daemon's objects, and libraries of its own.
 CTL_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %/main.c,$(wildcard master/proxyctl/*.c)))
@@ -118,7 +118,7 @@ ifneq ($(PKGS_FOUND),yes)
 endif
 
 $(BUILD)/proxyd: $(BUILD)/master/main.o $(LIB_OBJ)
-$(BUILD)/proxyctl: $(BUILD)/master/proxyctl/main.o $(CTL_OBJ) $(BUILD)/master/rundir.o \
+$(BUILD)/proxyctl: $(BUILD)/master/proxyctl/main.o $(CTL_OBJ) $(BUILD)/master/control/rundir.o \
 	$(BUILD)/common/clock.o $(BUILD)/common/must.o
 $(BUILD)/proxyctl: LIBS = $(CTL_LIBS)
 $(PROGRAMS):

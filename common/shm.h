@@ -91,7 +91,7 @@ struct shm_belongings {
 	uint32_t owner[SHM_SERVERS_MAX]; /* its backend's place + 1 */
 };
 
-/* The configuration before the one that serves, see master/way_back.h. Not touched beyond its length. */
+/* The configuration before the one that serves, see master/change/way_back.h. Not touched beyond its length. */
 #define SHM_WAY_BACK_BYTES (8U << 20)
 
 struct shm_way_back {

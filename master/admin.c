@@ -5,9 +5,9 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "conf/conf.h"
-#include "master/bindings.h"
+#include "master/children/process.h"
 #include "master/config.h"
-#include "master/process.h"
+#include "master/listen/bindings.h"
 
 #define ADMIN_STOP_MS 1000 /* for the answers that are on their way */
 

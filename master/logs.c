@@ -15,9 +15,9 @@
 #include "common/shm.h"
 #include "common/sink.h"
 #include "conf/conf.h"
+#include "master/change/reload.h"
+#include "master/children/process.h"
 #include "master/config.h"
-#include "master/process.h"
-#include "master/reload.h"
 
 #define LOGS_LOOK_MS 10
 

@@ -11,11 +11,11 @@
 #include "common/title.h"
 #include "conf/conf.h"
 #include "conf/load.h"
+#include "master/change/program.h"
 #include "master/daemonize.h"
 #include "master/demo.h"
 #include "master/master.h"
 #include "master/options.h"
-#include "master/program.h"
 
 static struct conf *main_load(const struct options *options, const struct conf_overrides *overrides,
 	struct demo *demo_r, struct conf_errors *errors)

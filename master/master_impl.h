@@ -7,12 +7,12 @@
 #include <stdbool.h>
 
 #include "common/must.h"
-#include "master/control_verbs.h"
+#include "master/change/takeover.h"
+#include "master/change/takeover_socket.h"
+#include "master/children/supervisor.h"
+#include "master/control/verbs.h"
 #include "master/master.h"
 #include "master/privileges.h"
-#include "master/supervisor.h"
-#include "master/takeover.h"
-#include "master/takeover_socket.h"
 
 struct master {
 	const struct master_ask *ask; /* borrowed */

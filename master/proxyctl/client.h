@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "common/must.h"
+#include "master/control/rundir.h"
 #include "master/proxyctl/ctl.h"
-#include "master/rundir.h"
 
 #define CLIENT_PATIENCE_MS 10000 /* for a sign of life, unless said otherwise */
 

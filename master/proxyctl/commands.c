@@ -10,7 +10,7 @@ static const struct command command_list[] = {
 #define ROLE_READER                                         "reader"
 #define ROLE_OPERATOR                                       "operator"
 #define CONTROL_VERB(handler, words, arguments, role, help) { words, arguments, role, help, false },
-#include "master/control_verbs.def"
+#include "master/control/verbs.def"
 #undef CONTROL_VERB
 #undef ROLE_READER
 #undef ROLE_OPERATOR

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/must.h"
-#include "master/rundir.h"
+#include "master/control/rundir.h"
 
 enum option_id {
 	OPTION_SOCKET,

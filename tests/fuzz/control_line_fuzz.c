@@ -10,8 +10,8 @@
 #include "conf/conf.h"
 #include "conf/edit.h"
 #include "conf/load.h"
-#include "master/control_line.h"
-#include "master/control_verbs.h"
+#include "master/control/line.h"
+#include "master/control/verbs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

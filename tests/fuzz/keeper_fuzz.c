@@ -16,7 +16,7 @@
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
-#include "master/keeper.h"
+#include "master/keeper/keeper.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "master/bind.h"
+#include "master/listen/bind.h"
 
 static int bound(const struct conf_tcp *tcp, const char *host, bool v6only)
 {

@@ -21,13 +21,13 @@
 #include "common/sockaddr.h"
 #include "conf/conf.h"
 #include "conf/load.h"
-#include "master/control_answer.h"
-#include "master/control_line.h"
-#include "master/control_socket.h"
-#include "master/control_verbs.h"
+#include "master/control/answer.h"
+#include "master/control/line.h"
+#include "master/control/socket.h"
+#include "master/control/verbs.h"
 #include "master/place.h"
-#include "master/views.h"
-#include "master/views_print.h"
+#include "master/views/print.h"
+#include "master/views/views.h"
 
 /* ------------------------------------------------------------------ lines */
 

@@ -14,7 +14,7 @@
 #include "conf/conf.h"
 #include "conf/diff.h"
 #include "conf/load.h"
-#include "master/route.h"
+#include "master/children/route.h"
 
 static const char before[] = "global: {workers: 2}\n"
 			     "frontends:\n"

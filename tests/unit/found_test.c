@@ -18,10 +18,10 @@
 #include "common/channel.h"
 #include "conf/conf.h"
 #include "conf/load.h"
-#include "master/bindings.h"
-#include "master/handover.h"
+#include "master/change/takeover.h"
 #include "master/hosts.h"
-#include "master/takeover.h"
+#include "master/listen/bindings.h"
+#include "master/listen/handover.h"
 
 #define PEERS 8
 #define MOST  32

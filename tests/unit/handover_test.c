@@ -17,9 +17,9 @@
 #include "common/channel.h"
 #include "conf/conf.h"
 #include "conf/load.h"
-#include "master/bindings.h"
-#include "master/handover.h"
 #include "master/hosts.h"
+#include "master/listen/bindings.h"
+#include "master/listen/handover.h"
 
 #define PEERS 12
 #define HAS   64

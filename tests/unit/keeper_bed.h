@@ -23,7 +23,7 @@
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
-#include "master/keeper.h"
+#include "master/keeper/keeper.h"
 
 #define BED_RECORDS 1024
 #define BED_WORKERS 6

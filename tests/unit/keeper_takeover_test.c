@@ -1,4 +1,4 @@
-/* takeover.sock: a keeper on one side, a next master on the other, which is master/takeover.c in a process of its own, or the
+/* takeover.sock: a keeper on one side, a next master on the other, which is master/change/takeover.c in a process of its own, or the
  * test itself where it shall break the rules. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <sys/un.h>
 
-#include "master/takeover.h"
-#include "master/takeover_socket.h"
+#include "master/change/takeover.h"
+#include "master/change/takeover_socket.h"
 #include "tests/unit/keeper_bed.h"
 
 static char directory[64];

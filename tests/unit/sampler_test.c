@@ -14,7 +14,7 @@
 #include "common/rates.h"
 #include "common/shm.h"
 #include "common/sums.h"
-#include "master/sampler.h"
+#include "master/views/sampler.h"
 
 #define SLOTS 8
 #define T     1000000

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "common/shm.h"
-#include "master/way_back.h"
+#include "master/change/way_back.h"
 
 static void expect_text(struct shm *shm, const char *text)
 {
