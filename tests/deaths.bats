@@ -9,7 +9,7 @@ load helpers/generations
 # old_enough: so that every relay that is there has been deposited.
 old_enough()
 {
-	read -rt 1.3 <> <(:) || :
+	sleep 1.3
 	wait_until keeper_is_filled 5
 }
 
@@ -244,7 +244,7 @@ steady()
 	expect_log 'keeper.*(limit|room|full)'
 	PROXYD_WRAP="prlimit --nofile=1024" generations_start 4
 	streams_start --idle 700 --chat 100
-	read -rt 1.3 <> <(:) || :
+	sleep 1.3
 	shown status '.moves.kept > 100 and .moves.kept < 800'
 	newcomers_start $((100 / SLOW))
 	configure 4 2

@@ -139,7 +139,7 @@ reload_by()
 	wait_until 'one_generation 3' 5
 	# Whatever a reload does with them: two die, and one has all.
 	expect_deaths
-	read -rt 1.3 <> <(:) || :
+	sleep 1.3
 	# shellcheck disable=SC2046 # pids
 	kill -KILL $(pids_of worker | head -n 2)
 	wait_until 'one_generation 3 && shown show workers "map(.active) | add >= 452"' 10

@@ -308,9 +308,9 @@ all_served()
 	before=$(worker_pids)
 	# shellcheck disable=SC2046 # pids
 	kill -STOP "$PROXYD_PID" $(children "$PROXYD_PID")
-	read -rt 1.6 <> <(:) || :
+	sleep 1.6
 	kill -CONT "$PROXYD_PID"
-	read -rt 0.3 <> <(:) || :
+	sleep 0.3
 	# shellcheck disable=SC2046 # pids
 	kill -CONT $(children "$PROXYD_PID")
 	all_served 4
@@ -329,7 +329,7 @@ all_served()
 		spawn "waiting$i" "$HELPERS/client" -t 5 "127.0.0.1:$front" echo 1k
 	done
 	# What was given to the stopped worker now waits in its queue.
-	read -rt 0.3 <> <(:) || :
+	sleep 0.3
 	kill -KILL "$pids"
 	for i in 1 2 3 4 5 6; do
 		wait "$(sed -n "$((i + 2))p" pids)"
@@ -368,7 +368,7 @@ all_served()
 	wait_until '[ "$(origin_count origin)" -ge 3 ]' 5
 	kill -TERM "$PROXYD_PID"
 	wait_until '! listening "$front"' 3
-	read -rt 0.5 <> <(:) || :
+	sleep 0.5
 	alive "$PROXYD_PID"
 	kill "$held"
 	wait_until "! alive $PROXYD_PID" 5

@@ -23,7 +23,7 @@ without_master()
 
 old_enough()
 {
-	read -rt 1.3 <> <(:) || :
+	sleep 1.3
 	wait_until keeper_is_filled 5
 }
 
@@ -34,7 +34,7 @@ old_enough()
 	old_enough
 	without_master
 	kill -KILL "$(a_pid_of worker)" 2>/dev/null || :
-	read -rt 0.5 <> <(:) || :
+	sleep 0.5
 	start_proxyd <proxyd.yaml
 	all_is_one 3
 	counts_agree 176
@@ -395,7 +395,7 @@ taken_is_said()
 	touch go
 	# What the next one says after that takes the keeper less than the two seconds that the old one has.
 	wait_until '[ "$(in_the_log "ready to take over")" -ge 1 ]' 5
-	read -rt 0.1 <> <(:) || :
+	sleep 0.1
 }
 
 keeper_dies_after_taken()
@@ -511,7 +511,7 @@ one_is_left()
 	configure 2 4
 	ctl reload --confirm 1s
 	without_master
-	read -rt 1 <> <(:) || :
+	sleep 1
 	start_proxyd <proxyd.yaml
 	wait_until '[ "$(serving_number)" = 1 ]' 8
 	all_is_one 2

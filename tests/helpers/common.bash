@@ -184,7 +184,7 @@ within_ms()
 
 	while ! eval "$2" 2>/dev/null; do
 		[ "${EPOCHREALTIME/[.,]/}" -lt "$until" ] || return 1
-		read -rt 0.02 <> <(:) || :
+		sleep 0.02
 	done
 }
 

@@ -228,7 +228,7 @@ growth_of_deaths()
 	expect_deaths
 	generations_start 3
 	streams_start --idle 50 --chat 50
-	read -rt 1.3 <> <(:) || :
+	sleep 1.3
 	for ((i = 1; i <= $1 + 10; i++)); do
 		pid=$(a_pid_of worker)
 		kill -KILL "$pid"
@@ -251,7 +251,7 @@ growth_of_deaths()
 # Some time at random, at most MS.
 doze()
 {
-	read -rt "$(awk -v r="$RANDOM" -v ms="$1" 'BEGIN { printf "%.3f", 0.01 + r / 32768 * ms / 1000 }')" <> <(:) || :
+	sleep "$(awk -v r="$RANDOM" -v ms="$1" 'BEGIN { printf "%.3f", 0.01 + r / 32768 * ms / 1000 }')"
 }
 
 expect_deaths()
@@ -303,7 +303,7 @@ reload_storm()
 	for ((i = 2; i < 2 + $1; i++)); do
 		storm_reload "$i"
 		late=$((begin + (i - 1) * $2 * 1000 / $1 - $(now_ms)))
-		[ "$late" -le 0 ] || read -rt "$(printf '%d.%03d' $((late / 1000)) $((late % 1000)))" <> <(:) || :
+		[ "$late" -le 0 ] || sleep "$(printf '%d.%03d' $((late / 1000)) $((late % 1000)))"
 	done
 	figure "$1 reloads in $(($(now_ms) - begin)) ms; $(moved) relays moved"
 	wait_until '[ "$(serving_number)" = "$GOOD" ]' 20
@@ -334,7 +334,7 @@ death_storm()
 	streams_start "$(mix_of "$2") --keep-after $kept_ms"
 	newcomers_start $((300 / SLOW))
 	newcomers_start $((100 / SLOW)) "$SECOND"
-	read -rt 1.5 <> <(:) || :
+	sleep 1.5
 	for ((i = 1; i <= $1; i++)); do
 		if [ $((i % 5)) -eq 0 ]; then
 			configure 3 $((++number))
@@ -346,7 +346,7 @@ death_storm()
 		doze $((200 * SLOW))
 		wait_until 'one_generation 3' 35
 		# The young are to grow old before the next one dies, or most would only be counted.
-		[ $((i % 4)) -ne 0 ] || read -rt 1.3 <> <(:) || :
+		[ $((i % 4)) -ne 0 ] || sleep 1.3
 	done
 	figure "$1 deaths by ${3:-KILL}; moves $(ctl --json status | jq -c .moves)"
 	newcomers_stop but reset short
@@ -364,7 +364,7 @@ keeper_storm()
 	generations_start 3
 	streams_start "$(mix_of "$2") --keep-after 1300"
 	newcomers_start $((300 / SLOW))
-	read -rt 1.5 <> <(:) || :
+	sleep 1.5
 	for ((i = 1; i <= $1; i++)); do
 		pid=$(keeper_pid)
 		wait_until keeper_is_filled 10
