@@ -8,7 +8,7 @@
 #include "worker/balance/algorithms.h"
 
 #define LEASTCONN_EXACT_MAX 512
-#define LEASTCONN_DRAWS     16
+#define LEASTCONN_DRAWS     12
 
 /* The best one so far. */
 struct leastconn {
