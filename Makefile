@@ -45,7 +45,7 @@ SECONDS  ?= 10
 
 # The suites' own programs: HELPERS have a main, PRELOADED go into proxyd, the rest is shared by the HELPERS.
 HELPERS    := origin client streams reaper free-port
-PRELOADED  := malloc_count spin
+PRELOADED  := malloc_count pidfd spin
 HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(PRELOADED:%=$(BUILD)/tests/helpers/%.so)
 HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \
 	$(PRELOADED:%=tests/helpers/%.c),$(wildcard tests/helpers/*.c)))
