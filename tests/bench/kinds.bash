@@ -10,11 +10,46 @@ has_load()
 # What the generator says, with the CPU time of whoever takes part.
 kind_load()
 {
-	local peer=$1 setup=$2
+	local peer=$1 setup=$2 option options=() most
 	shift 2
 
+	for option in "$@"; do
+		case $option in
+		full) ;;
+		most=*)
+			most=${option#most=}
+			options+=(-c $((most < relays_max ? most : relays_max)))
+			;;
+		*) options+=("$option") ;;
+		esac
+	done
 	timeout 60 taskset -c "$load_core" "$load" -w "$warm" -t "$span" -P "$(peer_pids "$peer" "$setup")" -O "$origin_pid" \
-		"$@" "$(peer_address "$peer" "$setup")"
+		"${options[@]}" "$(peer_address "$peer" "$setup")"
+}
+
+has_workers()
+{
+	[ "$1" = proxyd ]
+}
+
+# What each worker has accepted so far, one a line.
+accepted()
+{
+	"$BUILD/proxyctl" -s "$1/control.sock" --json show workers | jq -e '.[].accepted'
+}
+
+# The kernel spreads connections over the listening sockets of all workers by their addresses (SO_REUSEPORT): uneven is
+# how much more than the mean the busiest got.
+kind_workers()
+{
+	local dir before after
+	dir=$(peer_dir "$1" "$2")
+
+	before=$(accepted "$dir" | jq -cs .) || return 1
+	kind_load "$@" >"$state/workers" || return 1
+	after=$(accepted "$dir" | jq -cs .) || return 1
+	jq -c --argjson a "$before" --argjson b "$after" '. + {accepted: [$a, $b] | transpose | map(.[1] - .[0])}
+		| . + {uneven_pct: ((.accepted | (max / (add / length) - 1) * 100))}' "$state/workers"
 }
 
 has_fixed()
@@ -123,11 +158,12 @@ moved()
 	"$BUILD/proxyctl" -s "$1/control.sock" --json status | jq -e .moves.moved
 }
 
-# Idle relays and a few busy ones; a reload that needs new workers; until the last has moved. The rate has the start
-# of the new workers in it. The longest that a request of the busy ones took is the pause.
+# Idle relays and a few busy ones; a reload that needs new workers; until the last has moved. The rate counts from when
+# the first was seen to have moved: the start of the new workers is not in it. The longest that a request of the busy ones
+# took is the pause.
 kind_reload()
 {
-	local peer=$1 setup=$2 n start now=0 since dir busy
+	local peer=$1 setup=$2 n start us=0 first=0 now=0 since dir busy
 	shift 2
 
 	n=$(connections_of "$@")
@@ -140,15 +176,19 @@ kind_reload()
 	sleep 2.5
 	since=$(moved "$dir") || return 1
 	client_timeout=61s peer_configure "$peer" "$setup"
+	"$BUILD/proxyctl" -s "$dir/control.sock" reload >&2 &
 	start=${EPOCHREALTIME/[.,]/}
-	"$BUILD/proxyctl" -s "$dir/control.sock" reload >&2 || return 1
-	while [ $((now - since)) -lt "$n" ] && [ $((${EPOCHREALTIME/[.,]/} - start)) -lt 10000000 ]; do
+	while [ $((now - since)) -lt "$n" ] && [ "$us" -lt 10000000 ]; do
 		now=$(moved "$dir") || return 1
+		us=$((${EPOCHREALTIME/[.,]/} - start))
+		if [ "$now" -eq "$since" ]; then
+			first=$us
+		fi
 	done
-	start=$((${EPOCHREALTIME/[.,]/} - start))
+	wait $! || return 1
 	wait "$busy"
 	hold_end || return 1
-	jq -cs --argjson n "$n" --argjson moved "$((now - since))" --argjson us "$start" \
+	jq -cs --argjson n "$n" --argjson moved "$((now - since))" --argjson us $((us - first)) \
 		'{failures: (.[0].failures + .[1].failures + ([$n - $moved, 0] | max)),
 		failed: (.[0].failed + .[1].failed + (if $moved < $n then {"not moved": ($n - $moved)} else {} end)),
 		units: $moved, seconds: ($us / 1e6), pause_ms: (.[1].max_us / 1000)}' <<<"$held $(cat "$state/busy")"

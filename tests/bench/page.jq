@@ -15,6 +15,7 @@ def load_lines:
 	"", "## \(.name)", "", "`load \(.options)`; CPU per \(.unit)", "", (head | cells), (head | map("---") | cells),
 	(.peers as $peers | $peers | order[] | . as $name | $peers[$name] | line($name)),
 	"", "![\(.name)](plots/\(.name).svg)", "",
+	(.peers | (rate_words, other_words) | select(. != "") | "- " + .),
 	(if (.ratios | length) > 0 then "- proxyd: \(.ratios | ratio_words)" else empty end),
 	(.goals[] | "- goal: " + goal_words);
 

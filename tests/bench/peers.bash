@@ -87,9 +87,15 @@ config_proxyd_tcp()
 	for ((port = back_first; port <= back_last; port++)); do
 		servers+="s$port: \"127.0.0.1:$port\", "
 	done
+	proxyd_frame 1 "${servers%, }" "check: {type: tcp, inter: 2s}"
+}
+
+# proxyd_frame WORKERS SERVERS MORE: MORE are keys of the backend.
+proxyd_frame()
+{
 	cat <<-END
 	global:
-	  workers: 1
+	  workers: $1
 	  control: {path: "$dir/control.sock"}
 	  access_log: {to: "$dir/access.log", format: text}
 	frontends:
@@ -99,9 +105,47 @@ config_proxyd_tcp()
 	    timeouts: {client: ${client_timeout:-60s}}
 	backends:
 	  origin:
-	    check: {type: tcp, inter: 2s}
-	    servers: {${servers%, }}
+	    ${3:-}
+	    servers: {$2}
 	END
+}
+
+# One frontend is asked, the others are there.
+config_proxyd_frontends()
+{
+	local i
+
+	config_proxyd_tcp | sed '/^backends:/,$d'
+	for ((i = 1; i < 1000; i++)); do
+		echo "  other$i: {bind: \"unix:$dir/$i\", backend: origin}"
+	done
+	config_proxyd_tcp | sed -n '/^backends:/,$p'
+}
+
+# Names there are ten thousand, addresses eight; not checked.
+config_proxyd_servers()
+{
+	local i servers=""
+
+	for ((i = 0; i < 10000; i++)); do
+		servers+="s$i: \"127.0.0.1:$((back_first + i % ports))\", "
+	done
+	proxyd_frame 1 "${servers%, }"
+}
+
+config_proxyd_workers1()
+{
+	config_proxyd_tcp
+}
+
+config_proxyd_workers2()
+{
+	config_proxyd_tcp | sed 's/workers: 1/workers: 2/'
+}
+
+config_proxyd_workers4()
+{
+	config_proxyd_tcp | sed 's/workers: 1/workers: 4/'
 }
 
 # Streams: the same, and one peer more.
@@ -209,6 +253,15 @@ peer_configure()
 	"config_$1_$2" >"$dir/config"
 }
 
+# Where it runs, by setup.
+peer_cores()
+{
+	case $1 in
+	workers*) echo "$proxy_core,$load_core" ;;
+	*) echo "$proxy_core" ;;
+	esac
+}
+
 # Until it relays. What is there already stays.
 peer_start()
 {
@@ -220,27 +273,32 @@ peer_start()
 	mkdir -p "$dir"
 	peer_configure "$1" "$2"
 	"command_$1" "$dir/config"
-	taskset -c "$proxy_core" "${command[@]}" >>"$dir/out" 2>&1 </dev/null &
+	taskset -c "$(peer_cores "$2")" "${command[@]}" >>"$dir/out" 2>&1 </dev/null &
 	peer_pid[$key]=$!
 	for ((tries = 0; tries < 100; tries++)); do
 		! "$load" -c 1 -w 0 -t 0.01 "$(peer_address "$1" "$2")" 2>/dev/null | grep -q '"failures":0,' || return 0
 		kill -0 "${peer_pid[$key]}" 2>/dev/null || break
 		sleep 0.05
 	done
-	tail -n 20 "$dir/out" >&2
+	tail -n 20 "$dir/out" >&5
 	fail "$1 does not relay"
 }
 
-# Now, not politely: what it still has is nobody's.
+# Now, not politely: what it still has is nobody's. Until all are gone: thousands of sockets take a moment.
 peer_stop()
 {
-	local pids
+	local pids tries
 
 	[ -n "${peer_pid[$1.$2]:-}" ] || return 0
 	pids=$(peer_pids "$1" "$2")
 	# shellcheck disable=SC2086 # words
 	kill -KILL ${pids//,/ } 2>/dev/null
 	wait "${peer_pid[$1.$2]}" 2>/dev/null
+	for ((tries = 0; tries < 500; tries++)); do
+		# shellcheck disable=SC2086 # words
+		kill -0 ${pids//,/ } 2>/dev/null || break
+		sleep 0.01
+	done
 	unset "peer_pid[$1.$2]"
 }
 

@@ -18,7 +18,7 @@ def figures:
 		others: ([(.cpu_machine_ns - $own) / (.seconds * 1e9 * $meta.cores), 0] | max)}
 		+ (if .peer != "none" then {cpu: (.cpu_proxy_ns / $units / $scale.cpu)} else {} end)
 		else {} end)
-	+ {p50: .p50_us, p99: .p99_us, p999: .p999_us, memory, pause: .pause_ms, fixed_rate,
+	+ {p50: .p50_us, p99: .p99_us, p999: .p999_us, memory, pause: .pause_ms, fixed_rate, uneven: .uneven_pct,
 		idle_cpu: (if .idle_cpu_ns then .idle_cpu_ns / 1e6 else null end)}
 	| with_entries(select(.value != null));
 

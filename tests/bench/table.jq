@@ -17,6 +17,7 @@ def load_lines:
 	"\(.name): per \(.unit); \(.options)",
 	"  " + ("" | left(9)) + head,
 	(.peers as $peers | $peers | order[] | . as $name | $peers[$name] | line($name)),
+	(.peers | (rate_words, other_words) | select(. != "") | "  " + .),
 	(if (.ratios | length) > 0 then "  proxyd: \(.ratios | ratio_words)" else empty end),
 	(.goals[] | "  goal: " + goal_words),
 	"";

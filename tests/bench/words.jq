@@ -17,6 +17,16 @@ def goal_words:
 	+ ": " + (if .is == null then "not measured" else "\(.is.median | short)\(.is | range), "
 		+ (if .reached then "reached" else "MISSED" end) end);
 
+# Figures that have no column, of whoever has them.
+def other_words:
+	. as $peers | [order[] | . as $name | ($peers[$name].figures // {}) as $f
+		| [["idle_cpu", "ms of CPU per idle second"], ["pause", "ms at most that a request waited"],
+			["uneven", "% more than its share for the busiest worker"]][]
+		| . as [$key, $text] | select($f[$key] != null)
+		| "\($name) \($f[$key].median | short)\($f[$key] | range) \($text)"]
+	| join(", ");
+def rate_words: [.[].figures.fixed_rate.median // empty] | if length > 0 then "at \(.[0] | short) requests a second" else "" end;
+
 # The part of the machine that other programs had at most, over the loads.
 def disturbed: [.loads[].peers[].figures.others.median // 0] | max // 0;
 
