@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# alone: measures how often servers are checked.
+# light: measures how often servers are checked.
 # The kinds of active checks, against real servers; how often they come; what maintenance, other addresses
 # and the checker's death make of them. Rise, fall and who gets clients: health.bats.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # Servers and processes that die under load, and clients that say nothing.
-# alone: it measures latencies and counts
+# light: it measures latencies and counts
 
 load helpers/common
 

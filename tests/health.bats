@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# alone: measures how long it takes until a server's state is seen.
+# light: measures how long it takes until a server's state is seen.
 # The checker: which servers are up, seen by every worker.
 
 load helpers/common

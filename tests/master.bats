@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # The master: binding, supervising, stopping, privileges, background.
-# alone: it measures how soon a worker is replaced
+# light: it measures how soon a worker is replaced
 # shellcheck disable=SC2154 # stderr is what run --separate-stderr sets
 
 load helpers/common

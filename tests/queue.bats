@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # maxconn of servers and the queue before them, on_down, source addresses, the retry budget.
-# alone: it measures how long clients wait
+# light: it measures how long clients wait
 
 load helpers/common
 
