@@ -225,7 +225,7 @@ stop_background()
 	generations_start 2
 	# What the first one was started with of open files is not passed on.
 	upgraded_by 'ctl upgrade'
-	footprint >before.footprint
+	footprint_at_rest before.footprint
 	for _ in 1 2 3; do
 		mv proxyd.yaml good.yaml
 		echo "frontends: 3" >proxyd.yaml
