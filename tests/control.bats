@@ -97,6 +97,20 @@ second_proxyd()
 	shown show servers 'map(.last_change_s | type) == ["number", "number"] and map(.failed) == [0, 0]'
 }
 
+@test "control: show backends: who can serve, and the sums of their servers" {
+	controlled
+	wait_until 'shown show backends ".[0].serving == 1" 2>/dev/null' 3
+	ask_names "127.0.0.1:$front" 10
+	wait_until 'shown show backends ".[0].active == 0" 2>/dev/null' 3
+	shown show backends 'map([.name, .state, .balance, .servers, .queued]) == [["back", "up", "roundrobin", 2, 0]]'
+	shown show backends '.[0].total == 10 and .[0].bytes_in > 0 and .[0].bytes_out > 0 and .[0].queue_full == 0'
+	ctl set server back/alive state drain
+	shown show backends '.[0].state == "down" and .[0].serving == 0 and .[0].servers == 2'
+	ctl set server back/alive state ready
+	ctl set server back/alive weight 0
+	shown show backends '.[0].serving == 0'
+}
+
 @test "control: show workers: their pids, what they accepted, how often they were replaced" {
 	local pid before
 	expect_log 'worker 1'

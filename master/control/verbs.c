@@ -83,6 +83,11 @@ int verb_frontends(struct control_request *request)
 	return control_show(request, &view_frontends);
 }
 
+int verb_backends(struct control_request *request)
+{
+	return control_show(request, &view_backends);
+}
+
 int verb_servers(struct control_request *request)
 {
 	return control_show(request, &view_servers);

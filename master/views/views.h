@@ -112,6 +112,7 @@ struct view {
 
 extern const struct view view_status;
 extern const struct view view_frontends;
+extern const struct view view_backends;
 extern const struct view view_servers;
 extern const struct view view_workers;
 extern const struct view view_sessions;
