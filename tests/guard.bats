@@ -75,7 +75,8 @@ assert_calls()
 @test "guard: system calls of a new connection with one request" {
 	start_guarded
 	requests -c 1 -N 100 -n
-	assert_calls 2550 500 -c 1 -n -q 128 -a 1024
+	# 25, and a turn of the loop more where the machine is busy: poll and epoll_wait.
+	assert_calls 2800 500 -c 1 -n -q 128 -a 1024
 }
 
 @test "guard: system calls of a new connection, 100 clients at a time" {
