@@ -386,7 +386,8 @@ keeper_storm()
 		wait_until keeper_is_filled 10
 		kill -KILL "$pid"
 		wait_until "is_another keeper $pid" 5
-		wait_until keeper_is_filled 10
+		# Who grew old while it was filled came last.
+		wait_until 'keeper_is_filled && sleep 0.5 && keeper_is_filled' 10
 		kill -KILL "$(a_pid_of worker)"
 		wait_until 'one_generation 3' 35
 	done
