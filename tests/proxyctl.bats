@@ -281,7 +281,7 @@ If it has another socket (global.control.path), name it: -s SOCKET" ]]
 	complete() { "$PROXYCTL" --complete "$@" | xargs; }
 	[[ $(complete '') == *"status show"*"top" ]]
 	assert_eq "$(complete sho)" show
-	[[ $(complete show '') == "frontends servers"* ]]
+	[[ $(complete show '') == "frontends backends servers"* ]]
 	[[ $(complete help set '') == *server* ]]
 	assert_eq "$(complete --color '')" "auto always never"
 	assert_eq "$(complete --color=n)" never
