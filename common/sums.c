@@ -202,6 +202,23 @@ void shm_sum_session(struct shm *shm, uint32_t frontend, struct histogram *sum_r
 	}
 }
 
+void shm_sum_worker_times(
+	struct shm *shm, uint32_t slot, struct histogram *connect_r, struct histogram *session_r)
+{
+	const struct shm_slot *worker = shm_slot(shm, slot);
+	const uint32_t backends = shm_placed(shm, SHM_BACKEND);
+	const uint32_t frontends = shm_placed(shm, SHM_FRONTEND);
+
+	memset(connect_r, 0, sizeof(*connect_r));
+	memset(session_r, 0, sizeof(*session_r));
+	for (uint32_t i = 0; i < backends; i++)
+		if (sum_load(&worker->backends[i].connects) != 0)
+			histogram_merge(connect_r, &worker->connect[i]);
+	for (uint32_t i = 0; i < frontends; i++)
+		if (sum_load(&worker->frontends[i].ended) != 0)
+			histogram_merge(session_r, &worker->session[i]);
+}
+
 void shm_sum_server_connect(struct shm *shm, uint32_t server, struct histogram *sum_r)
 {
 	const uint32_t slots = shm_master(shm)->slots;

@@ -50,6 +50,10 @@ void shm_sum_connect(struct shm *shm, uint32_t backend, struct histogram *sum_r)
 void shm_sum_server_connect(struct shm *shm, uint32_t server, struct histogram *sum_r);
 void shm_sum_session(struct shm *shm, uint32_t frontend, struct histogram *sum_r);
 
+/* Both of all that one slot did, whoever had it. */
+void shm_sum_worker_times(
+	struct shm *shm, uint32_t slot, struct histogram *connect_r, struct histogram *session_r);
+
 /* Master: brings shm_master.lost of a frontend up to date, after a worker was reaped and from time to time. */
 void shm_sum_lost(struct shm *shm, uint32_t place);
 

@@ -79,6 +79,9 @@ rows()
 	assert_eq "$(stat_of frontend front '[.rate_60s, .bytes_in_60s, .bytes_out_60s]')" '[0.133,133.333,133.333]'
 	assert_eq "$(stat_of backend b '.connect_p50_us > 0 and .connect_p50_us <= .connect_p99_us and .connect_p99_us < 5000000')" true
 	assert_eq "$(stat_of frontend front '.session_p99_ms >= .session_p50_ms and .session_p99_ms < 10000 and .connect_p50_us == null')" true
+	jq -e '[.[] | select(.scope == "worker" and .connect_p50_us != null)] | length > 0 and all(.connect_p50_us > 0 and .connect_p50_us <= .connect_p99_us)' rows.json
+	jq -e '[.[] | select(.scope == "worker" and .ended > 0)] | length > 0 and all(.session_p50_ms != null and .session_p50_ms <= .session_p99_ms)' rows.json
+	assert_eq "$(stat_of daemon '' '[.connect_p50_us, .session_p50_ms]')" '[null,null]'
 	assert_eq "$(stat_of frontend few '[.session_p50_ms, .session_p99_ms]')" '[null,null]'
 }
 

@@ -122,6 +122,7 @@ static void stats_accepting(
 	const struct view_source *source, const struct view_object *object, struct view_row *row_r)
 {
 	struct shm_frontend_sum sum;
+	struct histogram connect;
 	struct histogram times;
 	union view_number *numbers;
 
@@ -142,10 +143,12 @@ static void stats_accepting(
 	view_number(row_r, sum.bytes_in);
 	view_number(row_r, sum.bytes_out);
 	stats_rates(source, object, row_r);
-	stats_times(row_r, NULL, 1);
 	if (object->of == HISTORY_FRONTEND)
 		shm_sum_session(source->shm, object->place, &times);
-	stats_times(row_r, object->of == HISTORY_FRONTEND ? &times : NULL, 1000);
+	else if (object->of == HISTORY_WORKER)
+		shm_sum_worker_times(source->shm, object->place, &connect, &times);
+	stats_times(row_r, object->of == HISTORY_WORKER ? &connect : NULL, 1);
+	stats_times(row_r, object->of != HISTORY_DAEMON ? &times : NULL, 1000);
 	numbers = view_counts(row_r, stats_failure, FAILURES);
 	for (size_t i = 0; i < FAILURES; i++)
 		numbers[i].number = sum.failed_by[i];
