@@ -123,7 +123,9 @@ static void stats_accepting(
 {
 	struct shm_frontend_sum sum;
 	struct histogram connect;
-	struct histogram times;
+	struct histogram session;
+	const struct histogram *connects = NULL;
+	const struct histogram *sessions = NULL;
 	union view_number *numbers;
 
 	stats_sum(source, object, &sum);
@@ -143,12 +145,16 @@ static void stats_accepting(
 	view_number(row_r, sum.bytes_in);
 	view_number(row_r, sum.bytes_out);
 	stats_rates(source, object, row_r);
-	if (object->of == HISTORY_FRONTEND)
-		shm_sum_session(source->shm, object->place, &times);
-	else if (object->of == HISTORY_WORKER)
-		shm_sum_worker_times(source->shm, object->place, &connect, &times);
-	stats_times(row_r, object->of == HISTORY_WORKER ? &connect : NULL, 1);
-	stats_times(row_r, object->of != HISTORY_DAEMON ? &times : NULL, 1000);
+	if (object->of == HISTORY_FRONTEND) {
+		shm_sum_session(source->shm, object->place, &session);
+		sessions = &session;
+	} else if (object->of == HISTORY_WORKER) {
+		shm_sum_worker_times(source->shm, object->place, &connect, &session);
+		connects = &connect;
+		sessions = &session;
+	}
+	stats_times(row_r, connects, 1);
+	stats_times(row_r, sessions, 1000);
 	numbers = view_counts(row_r, stats_failure, FAILURES);
 	for (size_t i = 0; i < FAILURES; i++)
 		numbers[i].number = sum.failed_by[i];
