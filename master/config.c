@@ -7,19 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/child.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/sink.h"
 #include "conf/conf.h"
 
 struct config *config_new(struct conf *conf)
 {
-	struct config *config = calloc(1, sizeof(*config));
+	struct config *config = memory_or_exit(calloc(1, sizeof(*config)), "configuration");
 
-	if (config == NULL) {
-		log_fatal("configuration");
-		exit(EXIT_CODE_FAILED);
-	}
 	config->conf = conf;
 	config->holders = 1;
 	return config;

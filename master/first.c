@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/child.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/resolver.h"
 #include "common/shm.h"
 #include "conf/conf.h"
@@ -95,29 +95,21 @@ static void first_ask(struct first *first)
 	}
 }
 
-static void *first_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("first addresses");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
-
 struct first *first_begin(struct event_base *base, const struct conf *conf, struct shm *shm,
 	first_done_fn *on_done, void *arg)
 {
 	const struct timeval limit = { .tv_sec = FIRST_TIMEOUT_MS / 1000 };
-	struct first *first = first_memory(calloc(1, sizeof(*first)));
+	struct first *first = memory_or_exit(calloc(1, sizeof(*first)), "first addresses");
 	const char *error;
 
 	first->shm = shm;
 	first->on_done = on_done;
 	first->arg = arg;
-	first->limit = first_memory(evtimer_new(base, on_first_limit, first));
+	first->limit = memory_or_exit(evtimer_new(base, on_first_limit, first), "first addresses");
 	first_collect(first, conf);
 	if (first->count > 0) {
-		first->names = first_memory(calloc(first->count, sizeof(*first->names)));
+		first->names = memory_or_exit(
+			calloc(first->count, sizeof(*first->names)), "first addresses");
 		first_collect(first, conf);
 		first->resolver = resolver_new(base, &error);
 		if (first->resolver == NULL)
@@ -149,7 +141,7 @@ static void on_first_waited(void *arg)
 
 void first_resolve(const struct conf *conf, struct shm *shm)
 {
-	struct event_base *base = first_memory(event_base_new());
+	struct event_base *base = memory_or_exit(event_base_new(), "first addresses");
 	struct first *first = first_begin(base, conf, shm, on_first_waited, base);
 
 	event_base_dispatch(base);

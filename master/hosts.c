@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/child.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/resolver.h"
 #include "conf/arena.h"
 #include "conf/conf.h"
@@ -33,15 +33,6 @@ struct hosts {
 	size_t open;      /* not answered yet */
 };
 
-static void *hosts_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("hosts");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
-
 /* The names of all addresses, with repetitions, in an array that the caller frees. */
 static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 {
@@ -54,7 +45,7 @@ static size_t hosts_collect(const struct conf *conf, const char ***names_r)
 		most += conf->frontends[i].nbinds;
 	for (size_t i = 0; i < conf->nbackends; i++)
 		most += 2 * conf->backends[i].nservers;
-	names = hosts_memory(calloc(most, sizeof(const char *)));
+	names = memory_or_exit(calloc(most, sizeof(const char *)), "hosts");
 	if (admin->text != NULL && admin->kind == ADDRESS_NAME)
 		names[n++] = admin->host;
 	for (size_t i = 0; i < conf->nfrontends; i++) {
@@ -88,7 +79,7 @@ static void hosts_fill(struct hosts *hosts, const struct conf *conf)
 	size_t n = hosts_collect(conf, &names);
 
 	qsort(names, n, sizeof(const char *), hosts_compare_names);
-	hosts->all = hosts_memory(calloc(n + 1, sizeof(struct host)));
+	hosts->all = memory_or_exit(calloc(n + 1, sizeof(struct host)), "hosts");
 	for (size_t i = 0; i < n; i++) {
 		struct host *host = &hosts->all[hosts->count];
 
@@ -141,12 +132,12 @@ struct hosts *hosts_begin(
 	struct event_base *base, const struct conf *conf, hosts_done_fn *on_done, void *arg)
 {
 	const struct timeval limit = { .tv_sec = HOSTS_TIMEOUT_MS / 1000 };
-	struct hosts *hosts = hosts_memory(calloc(1, sizeof(*hosts)));
+	struct hosts *hosts = memory_or_exit(calloc(1, sizeof(*hosts)), "hosts");
 
 	hosts->on_done = on_done;
 	hosts->arg = arg;
 	hosts_fill(hosts, conf);
-	hosts->limit = hosts_memory(evtimer_new(base, on_hosts_limit, hosts));
+	hosts->limit = memory_or_exit(evtimer_new(base, on_hosts_limit, hosts), "hosts");
 	if (hosts->open > 0)
 		hosts->resolver = resolver_new(base, &hosts->error);
 	if (hosts->resolver == NULL) {

@@ -12,6 +12,7 @@
 
 #include "common/channel.h"
 #include "common/clock.h"
+#include "common/memory.h"
 #include "common/shm.h"
 #include "common/sink.h"
 #include "conf/conf.h"
@@ -158,15 +159,6 @@ static void logs_begin(struct logs *logs)
 	evtimer_add(logs->timer, &now);
 }
 
-static void *logs_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("logs");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
-
 static void logs_wait(struct logs *logs, struct reload_waiter *waiter, enum reload_result result,
 	const char *text)
 {
@@ -174,7 +166,7 @@ static void logs_wait(struct logs *logs, struct reload_waiter *waiter, enum relo
 
 	if (waiter == NULL)
 		return;
-	asked = logs_memory(calloc(1, sizeof(*asked)));
+	asked = memory_or_exit(calloc(1, sizeof(*asked)), "logs");
 	asked->waiter = waiter;
 	asked->result = result;
 	snprintf(asked->text, sizeof(asked->text), "%s", text);
@@ -264,12 +256,12 @@ void logs_stop(struct logs *logs)
 
 struct logs *logs_new(struct event_base *base, struct shm *shm, struct supervisor *supervisor)
 {
-	struct logs *logs = logs_memory(calloc(1, sizeof(*logs)));
+	struct logs *logs = memory_or_exit(calloc(1, sizeof(*logs)), "logs");
 
 	logs->shm = shm;
 	logs->supervisor = supervisor;
 	TAILQ_INIT(&logs->asked);
-	logs->timer = logs_memory(evtimer_new(base, on_logs_timer, logs));
+	logs->timer = memory_or_exit(evtimer_new(base, on_logs_timer, logs), "logs");
 	return logs;
 }
 

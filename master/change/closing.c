@@ -13,6 +13,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/shm.h"
 #include "master/change/reload.h"
 #include "master/children/supervisor.h"
@@ -47,15 +48,6 @@ struct closing {
 	uint32_t round;
 	TAILQ_HEAD(, closing_ask) asks; /* owned */
 };
-
-static void *closing_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("closing");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
 
 /* ------------------------------------------------------------------ looking */
 
@@ -218,7 +210,7 @@ static void closing_begin(
 	struct closing *closing, const struct msg_close *what, struct reload_waiter *waiter)
 {
 	static const struct timeval now = { 0 };
-	struct closing_ask *ask = closing_memory(calloc(1, sizeof(*ask)));
+	struct closing_ask *ask = memory_or_exit(calloc(1, sizeof(*ask)), "closing");
 
 	ask->closing = closing;
 	ask->what = *what;
@@ -226,7 +218,7 @@ static void closing_begin(
 	ask->waiter = waiter;
 	ask->look_ms = CLOSING_LOOK_MS;
 	ask->until_ms = clock_now_ms() + CLOSING_WAIT_MS;
-	ask->timer = closing_memory(evtimer_new(closing->base, on_closing_timer, ask));
+	ask->timer = memory_or_exit(evtimer_new(closing->base, on_closing_timer, ask), "closing");
 	TAILQ_INSERT_TAIL(&closing->asks, ask, link);
 	evtimer_add(ask->timer, &now);
 }
@@ -265,7 +257,7 @@ void closing_stop(struct closing *closing)
 
 struct closing *closing_new(struct event_base *base, struct shm *shm, struct supervisor *supervisor)
 {
-	struct closing *closing = closing_memory(calloc(1, sizeof(*closing)));
+	struct closing *closing = memory_or_exit(calloc(1, sizeof(*closing)), "closing");
 
 	closing->base = base;
 	closing->shm = shm;

@@ -8,8 +8,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#include "common/child.h"
-#include "common/log.h"
+#include "common/memory.h"
 #include "common/shm.h"
 #include "conf/edit.h"
 #include "master/change/closing.h"
@@ -31,15 +30,6 @@ struct deleting {
 	struct shm *shm;                /* borrowed */
 	TAILQ_HEAD(, deleting_one) all; /* owned */
 };
-
-static void *deleting_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("deleting");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
 
 static struct deleting_one *deleting_of(struct reload_waiter *step)
 {
@@ -103,7 +93,7 @@ static void on_deleting_reloaded(
 
 const char *deleting_ask(struct deleting *deleting, const char *line, struct reload_waiter *waiter)
 {
-	struct deleting_one *one = deleting_memory(calloc(1, sizeof(*one)));
+	struct deleting_one *one = memory_or_exit(calloc(1, sizeof(*one)), "deleting");
 	const char *why;
 
 	one->deleting = deleting;
@@ -131,7 +121,7 @@ void deleting_forget(struct deleting *deleting, struct reload_waiter *waiter)
 
 struct deleting *deleting_new(struct reload *reload, struct closing *closing, struct shm *shm)
 {
-	struct deleting *deleting = deleting_memory(calloc(1, sizeof(*deleting)));
+	struct deleting *deleting = memory_or_exit(calloc(1, sizeof(*deleting)), "deleting");
 
 	deleting->reload = reload;
 	deleting->closing = closing;

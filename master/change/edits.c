@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/child.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/shm.h"
 
 _Static_assert(
@@ -15,13 +15,7 @@ _Static_assert(
 
 struct conf_edits *edits_new(void)
 {
-	struct conf_edits *edits = calloc(1, sizeof(*edits));
-
-	if (edits == NULL) {
-		log_fatal("edits");
-		exit(EXIT_CODE_FAILED);
-	}
-	return edits;
+	return memory_or_exit(calloc(1, sizeof(struct conf_edits)), "edits");
 }
 
 /* Another master wrote it, perhaps of another build: no line is trusted to have an end. */

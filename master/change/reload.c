@@ -9,24 +9,15 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/shm.h"
 #include "master/change/reload_impl.h"
 #include "master/change/way_back.h"
 #include "master/children/supervisor.h"
 #include "master/notify.h"
 #include "master/views/print.h"
-
-static void *reload_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("reload");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
 
 void reload_because(struct reload *reload, const char *format, ...)
 {
@@ -38,7 +29,7 @@ void reload_because(struct reload *reload, const char *format, ...)
 	if (vasprintf(&line, format, args) < 0)
 		line = NULL;
 	va_end(args);
-	reload_memory(line);
+	memory_or_exit(line, "reload");
 	log_errorx("reload: %s", line);
 	if (before == NULL) {
 		reload->reasons = line;
@@ -46,7 +37,7 @@ void reload_because(struct reload *reload, const char *format, ...)
 	}
 	if (asprintf(&reload->reasons, "%s\n%s", before, line) < 0)
 		reload->reasons = NULL;
-	reload_memory(reload->reasons);
+	memory_or_exit(reload->reasons, "reload");
 	free(before);
 	free(line);
 }
@@ -220,7 +211,7 @@ const char *reload_edit(struct reload *reload, const char *line, struct reload_w
 
 	if (evtimer_pending(reload->confirm, NULL))
 		return "a reload waits to be confirmed: `confirm` or `rollback` comes first";
-	edit = reload_memory(calloc(1, sizeof(*edit)));
+	edit = memory_or_exit(calloc(1, sizeof(*edit)), "reload");
 	edit->waiter = waiter;
 	snprintf(edit->line, sizeof(edit->line), "%s", line);
 	STAILQ_INSERT_TAIL(&reload->edits_asked, edit, link);
@@ -360,14 +351,16 @@ const struct reload_last *reload_last(const struct reload *reload)
 
 struct reload *reload_new(const struct reload_env *env)
 {
-	struct reload *reload = reload_memory(calloc(1, sizeof(*reload)));
+	struct reload *reload = memory_or_exit(calloc(1, sizeof(*reload)), "reload");
 
 	reload->env = *env;
 	TAILQ_INIT(&reload->now.waiters);
 	TAILQ_INIT(&reload->next.waiters);
 	STAILQ_INIT(&reload->edits_asked);
-	reload->timer = reload_memory(evtimer_new(env->base, on_reload_step_timer, reload));
-	reload->confirm = reload_memory(evtimer_new(env->base, on_reload_unconfirmed, reload));
+	reload->timer =
+		memory_or_exit(evtimer_new(env->base, on_reload_step_timer, reload), "reload");
+	reload->confirm =
+		memory_or_exit(evtimer_new(env->base, on_reload_unconfirmed, reload), "reload");
 	return reload;
 }
 

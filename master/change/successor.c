@@ -10,6 +10,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "master/children/process.h"
 
 #define SUCCESSOR_LOOK_MS 20
@@ -34,15 +35,6 @@ struct successor {
 	STAILQ_HEAD(held_list, held) held;
 };
 
-static void *successor_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("a keeper's successor");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
-
 static void successor_look_again(struct successor *successor)
 {
 	const struct timeval again = supervisor_timeval(SUCCESSOR_LOOK_MS);
@@ -54,13 +46,13 @@ static void successor_look_again(struct successor *successor)
 
 static struct held *held_copy(const struct message *message)
 {
-	struct held *held = successor_memory(calloc(1, sizeof(*held)));
+	struct held *held = memory_or_exit(calloc(1, sizeof(*held)), "a keeper's successor");
 
 	held->type = message->type;
 	held->payload_bytes = message->payload_bytes;
 	held->nfds = message->nfds;
-	held->payload = successor_memory(malloc(message->payload_bytes + 1));
-	held->fds = successor_memory(calloc(message->nfds + 1, sizeof(int)));
+	held->payload = memory_or_exit(malloc(message->payload_bytes + 1), "a keeper's successor");
+	held->fds = memory_or_exit(calloc(message->nfds + 1, sizeof(int)), "a keeper's successor");
 	if (message->payload_bytes > 0)
 		memcpy(held->payload, message->payload, message->payload_bytes);
 	for (size_t i = 0; i < message->nfds; i++)
@@ -275,7 +267,8 @@ static void on_successor_timer(evutil_socket_t fd, short what, void *arg)
 
 void successor_init(struct supervisor *supervisor)
 {
-	struct successor *successor = successor_memory(calloc(1, sizeof(*successor)));
+	struct successor *successor =
+		memory_or_exit(calloc(1, sizeof(*successor)), "a keeper's successor");
 
 	STAILQ_INIT(&successor->held);
 	successor->timer =

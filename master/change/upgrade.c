@@ -16,6 +16,7 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "master/change/program.h"
 #include "master/change/reload.h"
 #include "master/children/supervisor.h"
@@ -51,15 +52,6 @@ struct upgrade {
 	size_t said;
 	char text[UPGRADE_SAID_MAX];
 };
-
-static void *upgrade_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("upgrade");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
-}
 
 static void upgrade_timer(struct event *timer, uint32_t ms)
 {
@@ -222,10 +214,11 @@ static void upgrade_watch(struct upgrade *upgrade)
 {
 	struct event_base *base = upgrade->env.base;
 
-	upgrade->death =
-		upgrade_memory(event_new(base, upgrade->pidfd, EV_READ, on_upgrade_death, upgrade));
-	upgrade->report = upgrade_memory(event_new(
-		base, upgrade->report_fd, EV_READ | EV_PERSIST, on_upgrade_report, upgrade));
+	upgrade->death = memory_or_exit(
+		event_new(base, upgrade->pidfd, EV_READ, on_upgrade_death, upgrade), "upgrade");
+	upgrade->report = memory_or_exit(event_new(base, upgrade->report_fd, EV_READ | EV_PERSIST,
+						 on_upgrade_report, upgrade),
+		"upgrade");
 	event_add(upgrade->death, NULL);
 	event_add(upgrade->report, NULL);
 }
@@ -329,7 +322,7 @@ const char *upgrade_ask(struct upgrade *upgrade, const char *binary, struct relo
 	if (upgrade->step != UPGRADE_IDLE || upgrade->pidfd >= 0)
 		return "an upgrade is under way";
 	if (binary != NULL)
-		upgrade->binary = upgrade_memory(strdup(binary));
+		upgrade->binary = memory_or_exit(strdup(binary), "upgrade");
 	upgrade->waiter = waiter;
 	upgrade->tries = 0;
 	upgrade->step = UPGRADE_WAITING;
@@ -406,12 +399,14 @@ void upgrade_taken(struct upgrade *upgrade, pid_t pid)
 
 struct upgrade *upgrade_new(const struct upgrade_env *env)
 {
-	struct upgrade *upgrade = upgrade_memory(calloc(1, sizeof(*upgrade)));
+	struct upgrade *upgrade = memory_or_exit(calloc(1, sizeof(*upgrade)), "upgrade");
 
 	upgrade->env = *env;
 	upgrade->pidfd = upgrade->report_fd = -1;
-	upgrade->timer = upgrade_memory(evtimer_new(env->base, on_upgrade_timer, upgrade));
-	upgrade->sweep = upgrade_memory(evtimer_new(env->base, on_upgrade_sweep, upgrade));
+	upgrade->timer =
+		memory_or_exit(evtimer_new(env->base, on_upgrade_timer, upgrade), "upgrade");
+	upgrade->sweep =
+		memory_or_exit(evtimer_new(env->base, on_upgrade_sweep, upgrade), "upgrade");
 	return upgrade;
 }
 

@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/counts.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "master/children/process.h"
 
 #define KEEPING_PATIENCE_MS 10000 /* for a keeper that could give, when there is none */
@@ -271,13 +272,10 @@ static void keeping_check_settled(struct supervisor *supervisor)
 static struct departed *departed_add(
 	struct supervisor *supervisor, const struct msg_child *child, const struct keeping_end *end)
 {
-	struct departed *departed = calloc(1, sizeof(*departed));
+	struct departed *departed =
+		memory_or_exit(calloc(1, sizeof(*departed)), "the list of dead workers");
 	struct shm *shm = supervisor->env->shm;
 
-	if (departed == NULL) {
-		log_fatal("the list of dead workers");
-		exit(EXIT_CODE_FAILED);
-	}
 	shm_slot_died(shm, child->slot);
 	departed->child = *child;
 	departed->end = *end;

@@ -7,6 +7,7 @@
 #include "common/channel.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "conf/conf.h"
 #include "master/admin.h"
 #include "master/children/process.h"
@@ -25,11 +26,7 @@ struct timeval supervisor_timeval(uint32_t ms)
 
 struct event *supervisor_event(struct event *event)
 {
-	if (event == NULL) {
-		log_fatal("supervisor");
-		exit(EXIT_CODE_FAILED);
-	}
-	return event;
+	return memory_or_exit(event, "supervisor");
 }
 
 struct process *supervisor_next_worker(struct supervisor *supervisor, struct process *after)
@@ -286,12 +283,9 @@ static void supervisor_count_restarts(struct supervisor *supervisor)
 struct supervisor *supervisor_new(struct event_base *base, const struct supervisor_env *env,
 	struct handover *handover, const struct supervisor_handlers *handlers)
 {
-	struct supervisor *supervisor = calloc(1, sizeof(*supervisor));
+	struct supervisor *supervisor =
+		memory_or_exit(calloc(1, sizeof(*supervisor)), "supervisor");
 
-	if (supervisor == NULL) {
-		log_fatal("supervisor");
-		exit(EXIT_CODE_FAILED);
-	}
 	supervisor->base = base;
 	supervisor->env = env;
 	supervisor->handover = handover;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/messages.h"
 #include "conf/conf.h"
 #include "master/hosts.h"
@@ -17,15 +18,6 @@
 
 #define BINDINGS_WHOSE_MAX     160
 #define BINDINGS_ADMIN_BACKLOG 64
-
-void *bindings_memory(void *memory)
-{
-	if (memory == NULL) {
-		log_fatal("bindings");
-		exit(1);
-	}
-	return memory;
-}
 
 static void bindings_say(struct bindings *bindings, const char *format, ...) PRINTF_LIKE(2, 3);
 
@@ -50,8 +42,10 @@ struct endpoint *bindings_add(struct bindings *bindings, uint32_t frontend)
 
 	if (bindings->nendpoints == bindings->endpoints_room) {
 		bindings->endpoints_room = bindings->endpoints_room * 2 + 16;
-		bindings->endpoints = bindings_memory(reallocarray(
-			bindings->endpoints, bindings->endpoints_room, sizeof(*endpoint)));
+		bindings->endpoints =
+			memory_or_exit(reallocarray(bindings->endpoints, bindings->endpoints_room,
+					       sizeof(*endpoint)),
+				"bindings");
 	}
 	endpoint = &bindings->endpoints[bindings->nendpoints++];
 	*endpoint = (struct endpoint){ .frontend = frontend, .same = LISTENER_NOBODY };
@@ -183,7 +177,7 @@ static size_t bindings_sockets(const struct bindings *bindings, const struct end
 struct bindings *bindings_new(
 	const struct conf *conf, const struct hosts *hosts, bindings_error_fn *on_error, void *arg)
 {
-	struct bindings *bindings = bindings_memory(calloc(1, sizeof(*bindings)));
+	struct bindings *bindings = memory_or_exit(calloc(1, sizeof(*bindings)), "bindings");
 
 	bindings->conf = conf;
 	bindings->admin = (struct conf_frontend){
@@ -227,8 +221,9 @@ void bindings_append(struct bindings *bindings, struct listener *listener)
 {
 	if (bindings->count == bindings->room) {
 		bindings->room = bindings->room * 2 + 16;
-		bindings->all = bindings_memory(
-			reallocarray(bindings->all, bindings->room, sizeof(struct listener *)));
+		bindings->all = memory_or_exit(
+			reallocarray(bindings->all, bindings->room, sizeof(struct listener *)),
+			"bindings");
 	}
 	bindings->all[bindings->count++] = listener;
 }
@@ -246,7 +241,7 @@ static void bindings_drop(struct bindings *bindings, size_t down_to)
 static struct listener *listener_new(
 	struct bindings *bindings, const struct endpoint *endpoint, uint32_t home, int fd)
 {
-	struct listener *listener = bindings_memory(calloc(1, sizeof(*listener)));
+	struct listener *listener = memory_or_exit(calloc(1, sizeof(*listener)), "bindings");
 
 	*listener = (struct listener){
 		.id = bindings->next_id++,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "common/memory.h"
 #include "common/messages.h"
 #include "master/change/takeover.h"
 #include "master/listen/bindings_impl.h"
@@ -46,13 +47,14 @@ static int found_compare(const void *a, const void *b)
 
 struct bindings *bindings_found(struct takeover_listener *listeners, size_t count)
 {
-	struct bindings *bindings = bindings_memory(calloc(1, sizeof(*bindings)));
+	struct bindings *bindings = memory_or_exit(calloc(1, sizeof(*bindings)), "bindings");
 
 	bindings->next_id = 1;
 	if (count > 0)
 		qsort(listeners, count, sizeof(*listeners), found_compare);
 	for (size_t i = 0; i < count; i++) {
-		struct listener *listener = bindings_memory(calloc(1, sizeof(*listener)));
+		struct listener *listener =
+			memory_or_exit(calloc(1, sizeof(*listener)), "bindings");
 
 		*listener = (struct listener){
 			.id = listeners[i].what.id,

@@ -46,9 +46,6 @@ struct bindings {
 	uint32_t next_id;
 };
 
-/* Exits when it is NULL. */
-void *bindings_memory(void *memory);
-
 /* Whose options it has. */
 const struct conf_frontend *bindings_frontend(
 	const struct bindings *bindings, const struct endpoint *endpoint);

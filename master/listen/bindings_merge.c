@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "common/memory.h"
 #include "conf/conf.h"
 #include "master/listen/bindings_impl.h"
 
@@ -32,7 +33,8 @@ static uint32_t bindings_find_address(
 /* How many sockets each present endpoint has; the caller frees it. */
 static uint32_t *bindings_count_sockets(const struct bindings *present)
 {
-	uint32_t *sockets = bindings_memory(calloc(present->nendpoints + 1, sizeof(*sockets)));
+	uint32_t *sockets =
+		memory_or_exit(calloc(present->nendpoints + 1, sizeof(*sockets)), "bindings");
 
 	for (size_t i = 0; i < present->count; i++) {
 		if (present->all[i]->endpoint != LISTENER_NOBODY)
@@ -161,7 +163,7 @@ static void listener_leaves(struct listener *listener)
 static uint32_t *bindings_successors(const struct bindings *present, const struct bindings *next)
 {
 	uint32_t *successors =
-		bindings_memory(calloc(present->nendpoints + 1, sizeof(*successors)));
+		memory_or_exit(calloc(present->nendpoints + 1, sizeof(*successors)), "bindings");
 
 	for (size_t i = 0; i < present->nendpoints; i++)
 		successors[i] = LISTENER_NOBODY;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/channel.h"
-#include "common/log.h"
+#include "common/memory.h"
 #include "common/shm.h"
 #include "master/listen/bindings.h"
 
@@ -36,12 +36,8 @@ struct handover {
 struct handover *handover_new(struct bindings *bindings, uint32_t workers, uint32_t generation,
 	const struct handover_handlers *handlers)
 {
-	struct handover *handover = calloc(1, sizeof(*handover));
+	struct handover *handover = memory_or_exit(calloc(1, sizeof(*handover)), "handover");
 
-	if (handover == NULL) {
-		log_fatal("handover");
-		exit(1);
-	}
 	MUST(workers <= SHM_WORKERS_MAX);
 	handover->bindings = bindings;
 	if (handlers != NULL)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/memory.h"
 #include "master/config.h"
 #include "master/views/objects.h"
 #include "master/views/print.h"
@@ -259,25 +260,19 @@ void report_ask(struct report *report, struct config *config)
 
 /* ------------------------------------------------------------------ begin and end */
 
-static void *report_memory(void *memory)
-{
-	if (memory != NULL)
-		return memory;
-	log_fatal("no memory for statistics");
-	exit(EXIT_FAILURE);
-}
-
 struct report *report_new(struct event_base *base, struct shm *shm)
 {
-	struct report *report = report_memory(calloc(1, sizeof(*report)));
+	struct report *report =
+		memory_or_exit(calloc(1, sizeof(*report)), "no memory for statistics");
 
 	report->base = base;
 	report->shm = shm;
 	report->fd = -1;
-	report->more = report_memory(evtimer_new(base, on_report_more, report));
-	report->out = report_memory(evbuffer_new());
+	report->more = memory_or_exit(
+		evtimer_new(base, on_report_more, report), "no memory for statistics");
+	report->out = memory_or_exit(evbuffer_new(), "no memory for statistics");
 	for (unsigned of = HISTORY_DAEMON; of <= HISTORY_WORKER; of++)
-		report->parts[of] = report_memory(evbuffer_new());
+		report->parts[of] = memory_or_exit(evbuffer_new(), "no memory for statistics");
 	return report;
 }
 

@@ -7,8 +7,7 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
-#include "common/child.h"
-#include "common/log.h"
+#include "common/memory.h"
 #include "worker/relay/impl.h"
 #include "worker/relay/keep.h"
 
@@ -77,11 +76,9 @@ struct down_watch *down_watch_new(struct relays *relays)
 
 	if (!down_is_wanted(relays->conf))
 		return NULL;
-	watch = calloc(1, sizeof(*watch) + relays->conf->nbackends * sizeof(watch->epochs[0]));
-	if (watch == NULL) {
-		log_fatal("no memory for on_down");
-		exit(EXIT_CODE_FAILED);
-	}
+	watch = memory_or_exit(
+		calloc(1, sizeof(*watch) + relays->conf->nbackends * sizeof(watch->epochs[0])),
+		"no memory for on_down");
 	watch->relays = relays;
 	event_assign(&watch->timer, relays->base, -1, EV_PERSIST, on_watch, watch);
 	event_add(&watch->timer, &watch_time);

@@ -10,6 +10,7 @@
 #include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 
 /* A relay is deposited a little before it is keep_after old, so that several go together and none is late. */
 #define KEEP_EARLY_MS 100
@@ -355,12 +356,9 @@ void keep_forget(struct keep *keep, struct relay_list *ended)
 
 struct keep *keep_new(struct relays *relays)
 {
-	struct keep *keep = calloc(1, sizeof(*keep));
+	struct keep *keep =
+		memory_or_exit(calloc(1, sizeof(*keep)), "no memory for the line to the keeper");
 
-	if (keep == NULL) {
-		log_fatal("no memory for the line to the keeper");
-		exit(EXIT_CODE_FAILED);
-	}
 	keep->relays = relays;
 	keep->after_ms = relays->conf->global.keep_after_ms;
 	TAILQ_INIT(&keep->young);

@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common/child.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/sockaddr.h"
 #include "conf/conf.h"
 #include "worker/relay/admit.h"
@@ -146,12 +146,9 @@ static void on_room(void *arg)
 struct listeners *listeners_new(
 	struct event_base *base, struct poller *poller, struct relays *relays)
 {
-	struct listeners *listeners = calloc(1, sizeof(*listeners));
+	struct listeners *listeners =
+		memory_or_exit(calloc(1, sizeof(*listeners)), "no memory for listeners");
 
-	if (listeners == NULL) {
-		log_fatal("no memory for listeners");
-		exit(EXIT_CODE_FAILED);
-	}
 	listeners->poller = poller;
 	listeners->relays = relays;
 	LIST_INIT(&listeners->all);

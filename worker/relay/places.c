@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "common/child.h"
-#include "common/log.h"
+#include "common/memory.h"
 #include "conf/conf.h"
 
 struct places {
@@ -18,13 +17,7 @@ struct places {
 
 static void *places_alloc(size_t count, size_t bytes)
 {
-	void *memory = calloc(count + 1, bytes);
-
-	if (memory == NULL) {
-		log_fatal("no memory for places");
-		exit(EXIT_CODE_FAILED);
-	}
-	return memory;
+	return memory_or_exit(calloc(count + 1, bytes), "no memory for places");
 }
 
 static void places_fill_frontends(struct places *places, const struct conf *conf)

@@ -6,9 +6,9 @@
 #include <event2/event_struct.h>
 #include <stdlib.h>
 
-#include "common/child.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "worker/relay/impl.h"
 
 #define QUEUE_PASS_US 20000 /* how long the one whose turn it is may leave a server unused */
@@ -47,13 +47,10 @@ static void on_queue_poll(evutil_socket_t fd, short what, void *arg)
 struct queues *queues_new(struct relays *relays)
 {
 	const struct conf *conf = relays->conf;
-	struct queues *queues =
-		calloc(1, sizeof(*queues) + conf->nbackends * sizeof(queues->all[0]));
+	struct queues *queues = memory_or_exit(
+		calloc(1, sizeof(*queues) + conf->nbackends * sizeof(queues->all[0])),
+		"no memory for queues");
 
-	if (queues == NULL) {
-		log_fatal("no memory for queues");
-		exit(EXIT_CODE_FAILED);
-	}
 	queues->relays = relays;
 	event_assign(&queues->poll, relays->base, -1, EV_PERSIST, on_queue_poll, queues);
 	for (size_t i = 0; i < conf->nbackends; i++) {

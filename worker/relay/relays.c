@@ -1,5 +1,6 @@
 /* All relays of a worker: the slab that they live in, what they share, and what happens between two turns of the loop.
  */
+#include "common/memory.h"
 #include "worker/relay/relay.h"
 
 #include <stdio.h>
@@ -98,12 +99,8 @@ static void relays_make_balancers(struct relays *relays)
 
 struct relays *relays_new(struct event_base *base, struct poller *poller, const struct child *child)
 {
-	struct relays *relays = calloc(1, sizeof(*relays));
+	struct relays *relays = memory_or_exit(calloc(1, sizeof(*relays)), "no memory for relays");
 
-	if (relays == NULL) {
-		log_fatal("no memory for relays");
-		exit(EXIT_CODE_FAILED);
-	}
 	relays->child = child;
 	relays->conf = child->conf;
 	relays->shm = child->shm;
