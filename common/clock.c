@@ -30,3 +30,9 @@ uint64_t clock_wall_ms(void)
 {
 	return clock_read_us(CLOCK_REALTIME) / 1000;
 }
+
+struct timeval clock_timeval(uint64_t ms)
+{
+	return (struct timeval){ .tv_sec = (time_t)(ms / 1000),
+		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+}

@@ -5,6 +5,7 @@
 #define PROXYD_COMMON_CLOCK_H
 
 #include <stdint.h>
+#include <sys/time.h>
 
 /* Milliseconds and microseconds since boot, the same for every process. */
 uint64_t clock_now_ms(void);
@@ -12,6 +13,9 @@ uint64_t clock_now_us(void);
 
 /* The same to a few milliseconds, without reading the hardware: for "when did it last move". */
 uint64_t clock_coarse_ms(void);
+
+/* A span as libevent wants it. */
+struct timeval clock_timeval(uint64_t ms);
 
 /* Milliseconds since 1970-01-01 UTC; for people only. */
 uint64_t clock_wall_ms(void);

@@ -330,8 +330,7 @@ static void on_ares_srv(void *arg, int status, int timeouts, unsigned char *byte
 static struct lookup *lookup_new(
 	struct resolver *resolver, unsigned timeout_ms, resolver_done_fn *done, void *arg)
 {
-	const struct timeval tv = { .tv_sec = timeout_ms / 1000,
-		.tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000 };
+	const struct timeval tv = clock_timeval(timeout_ms);
 	struct lookup *lookup = calloc(1, sizeof(*lookup));
 
 	if (lookup == NULL)

@@ -121,8 +121,7 @@ void on_master_signal(int number, void *arg)
 void master_retry_later(struct master *master)
 {
 	const uint32_t ms = master->config->conf->global.bind_retry_ms;
-	const struct timeval delay = { .tv_sec = ms / 1000,
-		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+	const struct timeval delay = clock_timeval(ms);
 
 	evtimer_add(master->retry, &delay);
 }

@@ -67,7 +67,7 @@ static void on_drain_over(evutil_socket_t fd, short what, void *arg)
 /* Accepts no more and ends with its last relay, or in drain_ms. leave: others take what they can. */
 static void worker_end(struct worker *worker, uint32_t drain_ms, bool leave)
 {
-	struct timeval tv = { drain_ms / 1000, (suseconds_t)(drain_ms % 1000) * 1000 };
+	struct timeval tv = clock_timeval(drain_ms);
 
 	if (!worker->draining) {
 		listeners_drain(worker->listeners);
@@ -258,7 +258,7 @@ static void worker_init(struct worker *worker, const struct child *child)
 static void worker_start(struct worker *worker)
 {
 	uint32_t beat_ms = worker->child->conf->global.heartbeat_timeout_ms / WORKER_BEATS;
-	struct timeval tv = { beat_ms / 1000, (suseconds_t)(beat_ms % 1000) * 1000 };
+	struct timeval tv = clock_timeval(beat_ms);
 	struct msg_ready ready = { .pid = getpid() };
 	struct message message = {
 		.type = C2M_READY, .payload = &ready, .payload_bytes = sizeof(ready)

@@ -263,8 +263,7 @@ void reload_inherit(struct reload *reload)
 	const uint64_t until_ms = way_back_get_until(reload->env.shm);
 	const uint64_t now_ms = clock_now_ms();
 	const uint64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
-	const struct timeval left = { .tv_sec = (time_t)(left_ms / 1000),
-		.tv_usec = (suseconds_t)(left_ms % 1000) * 1000 };
+	const struct timeval left = clock_timeval(left_ms);
 	char span[VIEW_UNIT_MAX];
 
 	reload->previous = way_back_text(reload->env.shm);

@@ -33,8 +33,7 @@
 
 static void reload_timer(struct reload *reload, uint32_t ms)
 {
-	const struct timeval delay = { .tv_sec = ms / 1000,
-		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+	const struct timeval delay = clock_timeval(ms);
 
 	evtimer_add(reload->timer, &delay);
 }
@@ -380,8 +379,7 @@ static void reload_remember(struct reload *reload)
 static void reload_await_confirmation(struct reload *reload)
 {
 	const uint32_t ms = reload->now.confirm_ms;
-	const struct timeval limit = { .tv_sec = ms / 1000,
-		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+	const struct timeval limit = clock_timeval(ms);
 
 	evtimer_del(reload->confirm);
 	if (ms > 0)

@@ -37,7 +37,7 @@ struct successor {
 
 static void successor_look_again(struct successor *successor)
 {
-	const struct timeval again = supervisor_timeval(SUCCESSOR_LOOK_MS);
+	const struct timeval again = clock_timeval(SUCCESSOR_LOOK_MS);
 
 	evtimer_add(successor->timer, &again);
 }

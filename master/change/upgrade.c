@@ -55,7 +55,7 @@ struct upgrade {
 
 static void upgrade_timer(struct event *timer, uint32_t ms)
 {
-	const struct timeval delay = { ms / 1000, (suseconds_t)(ms % 1000) * 1000 };
+	const struct timeval delay = clock_timeval(ms);
 
 	evtimer_add(timer, &delay);
 }

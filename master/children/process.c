@@ -124,7 +124,7 @@ static int process_take_slot(struct process *process)
 
 static void process_schedule(struct process *process, uint32_t delay_ms)
 {
-	const struct timeval delay = supervisor_timeval(delay_ms);
+	const struct timeval delay = clock_timeval(delay_ms);
 
 	process->state = PROCESS_WAITING;
 	(void)process_take_slot(process);

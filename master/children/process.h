@@ -156,7 +156,6 @@ struct process *supervisor_next_worker(struct supervisor *supervisor, struct pro
 void supervisor_watch_begin(struct supervisor *supervisor);
 void supervisor_watch(struct supervisor *supervisor);
 
-struct timeval supervisor_timeval(uint32_t ms);
 struct event *supervisor_event(struct event *event); /* exits on NULL */
 
 #endif

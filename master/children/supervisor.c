@@ -19,11 +19,6 @@
 #define SUPERVISOR_UNREADY                                                                         \
 	2 /* deaths of one worker before it was ever ready: its generation is given up */
 
-struct timeval supervisor_timeval(uint32_t ms)
-{
-	return (struct timeval){ .tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
-}
-
 struct event *supervisor_event(struct event *event)
 {
 	return memory_or_exit(event, "supervisor");
@@ -209,7 +204,7 @@ static bool supervisor_has_workers(struct supervisor *supervisor)
 /* The keeper goes last: until then it has what the others might want. */
 static void supervisor_stop_keeper(struct supervisor *supervisor)
 {
-	const struct timeval limit = supervisor_timeval(SUPERVISOR_STOP_NOW_MS);
+	const struct timeval limit = clock_timeval(SUPERVISOR_STOP_NOW_MS);
 
 	if (supervisor->keeper_stopping)
 		return;
@@ -334,7 +329,7 @@ void supervisor_stop(struct supervisor *supervisor, uint32_t drain_ms)
 		process_stop(worker, drain_ms);
 	process_stop(&supervisor->checker, drain_ms);
 	if (drain_ms != CONF_FOREVER) {
-		limit = supervisor_timeval(drain_ms);
+		limit = clock_timeval(drain_ms);
 		limit.tv_sec +=
 			(drain_ms == 0 ? SUPERVISOR_STOP_NOW_MS : SUPERVISOR_STOP_GRACE_MS) / 1000;
 		evtimer_add(supervisor->stop_timer, &limit);

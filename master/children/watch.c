@@ -119,7 +119,7 @@ void supervisor_watch_begin(struct supervisor *supervisor)
 		every_ms = WATCH_EVERY_MIN_MS;
 	if (every_ms > WATCH_EVERY_MAX_MS)
 		every_ms = WATCH_EVERY_MAX_MS;
-	every = supervisor_timeval(every_ms);
+	every = clock_timeval(every_ms);
 	supervisor->watched_ms = clock_now_ms();
 	event_add(supervisor->watch, &every);
 }

@@ -158,7 +158,7 @@ static void on_give(evutil_socket_t fd, short what, void *arg)
 static void keeper_start_heartbeat(struct keeper *keeper)
 {
 	uint32_t every_ms = keeper->child->conf->global.heartbeat_timeout_ms / KEEPER_BEATS;
-	struct timeval every = { every_ms / 1000, (suseconds_t)(every_ms % 1000) * 1000 };
+	struct timeval every = clock_timeval(every_ms);
 
 	if (every_ms == 0)
 		every.tv_usec = 1000;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
+#include "common/clock.h"
 #include "master/change/takeover.h"
 #include "master/keeper/parts.h"
 
@@ -50,7 +51,7 @@ struct keeper_takeover {
 
 static void session_timer(struct keeper_takeover *takeover, uint32_t after_ms)
 {
-	const struct timeval after = { after_ms / 1000, (suseconds_t)(after_ms % 1000) * 1000 };
+	const struct timeval after = clock_timeval(after_ms);
 
 	event_add(takeover->timer, &after);
 }

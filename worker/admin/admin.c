@@ -138,7 +138,7 @@ static void admin_heartbeat_start(struct admin *admin)
 	uint32_t every_ms = admin->child->conf->global.heartbeat_timeout_ms / ADMIN_BEATS;
 	struct timeval every;
 
-	every = (struct timeval){ every_ms / 1000, (suseconds_t)(every_ms % 1000) * 1000 };
+	every = clock_timeval(every_ms);
 	admin->heartbeat = event_new(admin->base, -1, EV_PERSIST, on_heartbeat_timer, admin);
 	if (admin->heartbeat == NULL || event_add(admin->heartbeat, &every) < 0)
 		admin_no_memory("the heartbeat");

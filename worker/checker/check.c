@@ -22,8 +22,7 @@
 
 void check_timer_set(struct check *check, uint64_t ms)
 {
-	struct timeval wait = { .tv_sec = (time_t)(ms / 1000),
-		.tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+	const struct timeval wait = clock_timeval(ms);
 
 	if (event_add(&check->timer, &wait) < 0) {
 		log_fatalx("no memory for a timer");

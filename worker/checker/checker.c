@@ -94,8 +94,7 @@ static void checker_heartbeat_start(struct checker *checker)
 
 	if (every_ms == 0)
 		every_ms = 1;
-	every.tv_sec = every_ms / 1000;
-	every.tv_usec = (suseconds_t)(every_ms % 1000) * 1000;
+	every = clock_timeval(every_ms);
 	checker->heartbeat = event_new(checker->base, -1, EV_PERSIST, on_heartbeat_timer, checker);
 	if (checker->heartbeat == NULL || event_add(checker->heartbeat, &every) < 0)
 		checker_no_memory("the heartbeat");
