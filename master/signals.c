@@ -33,6 +33,24 @@ void signals_block(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+void signals_default(void)
+{
+	const struct sigaction standard = { .sa_handler = SIG_DFL };
+
+	for (int number = 1; number < NSIG; number++) {
+		if (number != SIGKILL && number != SIGSTOP)
+			sigaction(number, &standard, NULL);
+	}
+}
+
+void signals_unblock(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void on_signalfd_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct signals *signals = arg;

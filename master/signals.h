@@ -14,6 +14,11 @@ typedef void signals_fn(int number, void *arg);
  * the process. Before the first fork. */
 void signals_block(void);
 
+/* After a fork: every signal is at its default again; and none is blocked. What is to be ignored is so in between, or it
+ * could end the child. */
+void signals_default(void);
+void signals_unblock(void);
+
 /* Have them reported from the loop. Returns NULL with errno. */
 MUST_USE struct signals *signals_new(struct event_base *base, signals_fn *on_signal, void *arg);
 void signals_free(struct signals *signals); /* NULL is fine */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #include "common/log.h"
 #include "master/privileges.h"
+#include "master/signals.h"
 
 /* "FD:PID": what stderr was, and the master that started us. */
 #define PROGRAM_VARIABLE "PROXYD_UPGRADE"
@@ -164,19 +164,6 @@ void program_serves(void)
 
 /* ------------------------------------------------------------------ the next one */
 
-static void program_reset_signals(void)
-{
-	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++) {
-		if (number != SIGKILL && number != SIGSTOP)
-			sigaction(number, &standard, NULL);
-	}
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* systemd asks the process of this number for signs of life. */
 static void program_set_variables(int stderr_fd, pid_t master)
 {
@@ -197,7 +184,8 @@ void program_exec(const char *binary, pid_t master, int go_fd, int report_fd)
 	const int stderr_fd = dup(STDERR_FILENO);
 	char byte;
 
-	program_reset_signals();
+	signals_default();
+	signals_unblock();
 	if (read(go_fd, &byte, 1) != 1)
 		_exit(EXIT_FAILURE);
 	if (stderr_fd < 0 || dup2(report_fd, STDERR_FILENO) < 0)

@@ -18,6 +18,7 @@
 #include "common/title.h"
 #include "master/daemonize.h"
 #include "master/privileges.h"
+#include "master/signals.h"
 
 #define SPAWN_FDS_MAX 8
 
@@ -38,21 +39,6 @@ const char *spawn_name(enum child_role role, uint32_t number, char *buf, size_t 
 		break;
 	}
 	return buf;
-}
-
-/* Handlers back to the defaults, those that only the master answers ignored, then unblock. */
-static void spawn_reset_signals(void)
-{
-	const struct sigaction standard = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	for (int number = 1; number < NSIG; number++) {
-		if (number != SIGKILL && number != SIGSTOP)
-			sigaction(number, &standard, NULL);
-	}
-	child_ignore_signals();
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static int spawn_compare_fds(const void *a, const void *b)
@@ -144,7 +130,9 @@ __attribute__((noreturn)) static void spawn_run(const struct spawn_env *env, str
 	log_open(env->log, log_level_now(), env->log_format);
 	spawn_close_fds(env, child);
 	log_copy_errors(-1);
-	spawn_reset_signals();
+	signals_default();
+	child_ignore_signals(); /* those that only the master answers */
+	signals_unblock();
 	if (env->detach)
 		daemonize_detach(env->keep_stderr);
 	title_set(spawn_name(child->role, child->number, title, sizeof(title)));
