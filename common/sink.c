@@ -62,11 +62,22 @@ static void on_sink_fork(void)
 	sink_forks++;
 }
 
+static void sink_enter(struct sink *sink, enum sink_kind kind, int fd)
+{
+	struct stat st;
+
+	sink->kind = kind;
+	sink->fd = fd;
+	memset(&st, 0, sizeof(st));
+	(void)fstat(fd, &st);
+	sink->is_pipe = S_ISFIFO(st.st_mode);
+	sink->is_file = S_ISREG(st.st_mode);
+}
+
 static struct sink *sink_new(enum sink_kind kind, int fd, const char **error_r)
 {
 	static bool watching;
 	struct sink *sink = calloc(1, sizeof(*sink));
-	struct stat st;
 
 	if (sink == NULL) {
 		*error_r = "out of memory";
@@ -75,12 +86,7 @@ static struct sink *sink_new(enum sink_kind kind, int fd, const char **error_r)
 	if (!watching)
 		watching = pthread_atfork(NULL, NULL, on_sink_fork) == 0;
 	sink->magic = SINK_MAGIC;
-	sink->kind = kind;
-	sink->fd = fd;
-	memset(&st, 0, sizeof(st));
-	(void)fstat(fd, &st);
-	sink->is_pipe = S_ISFIFO(st.st_mode);
-	sink->is_file = S_ISREG(st.st_mode);
+	sink_enter(sink, kind, fd);
 	sink->forks = sink_forks;
 	return sink;
 }
@@ -402,18 +408,6 @@ static void sink_leave(struct sink *sink)
 	sink->len = 0;
 	if (sink->fd != STDERR_FILENO)
 		close(sink->fd);
-}
-
-static void sink_enter(struct sink *sink, enum sink_kind kind, int fd)
-{
-	struct stat st;
-
-	sink->kind = kind;
-	sink->fd = fd;
-	memset(&st, 0, sizeof(st));
-	(void)fstat(fd, &st);
-	sink->is_pipe = S_ISFIFO(st.st_mode);
-	sink->is_file = S_ISREG(st.st_mode);
 }
 
 int sink_reopen(struct sink *sink, const char *to, const char **error_r)
