@@ -1,8 +1,9 @@
-/* Judges the results of connects.
+/* Connects: their results are judged, and one without an address undoes another.
  */
 #include "common/connect.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "common/sockaddr.h"
 
@@ -20,4 +21,12 @@ bool connect_met_itself(int fd)
 bool connect_error_is_ours(int error)
 {
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+void connect_abort(int fd)
+{
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (fd >= 0 && connect(fd, &none, sizeof(none)) < 0)
+		shutdown(fd, SHUT_RDWR);
 }

@@ -7,8 +7,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "common/connect.h"
 #include "common/record.h"
 #include "master/keeper/parts.h"
 
@@ -182,15 +182,6 @@ static void give_to(struct keeper_worker *from, uint32_t at, struct keeper_worke
 	store_give(store, from->slot, at, to->slot);
 }
 
-/* The peers hear of the end although we are not the last who holds it. */
-static void give_abort(int fd)
-{
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-	if (fd >= 0 && connect(fd, &none, sizeof(none)) < 0)
-		shutdown(fd, SHUT_RDWR);
-}
-
 static void give_count_lost(struct keeper_worker *from)
 {
 	from->lost++;
@@ -220,8 +211,8 @@ static void give_nobody(struct keeper_worker *from, uint32_t at)
 		give_back(from, at, entry->id);
 		return;
 	}
-	give_abort(entry->fds[0]);
-	give_abort(entry->fds[1]);
+	connect_abort(entry->fds[0]);
+	connect_abort(entry->fds[1]);
 	store_drop(store, from->slot, at);
 	give_count_lost(from);
 }

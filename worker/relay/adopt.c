@@ -11,6 +11,7 @@
 #include "common/channel.h"
 #include "common/child.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "worker/relay/admit.h"
 #include "worker/relay/keep.h"
@@ -250,24 +251,12 @@ static bool adopt_own(struct adoption *adoption, struct relay *relay)
 
 /* ------------------------------------------------------------------ the answer */
 
-static void adopt_reset_fd(int fd, bool is_unix)
-{
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-	if (fd < 0)
-		return;
-	if (is_unix)
-		shutdown(fd, SHUT_RDWR);
-	else
-		(void)!connect(fd, &none, sizeof(none));
-}
-
 static enum msg_adopt_result adopt_unproven(struct adoption *adoption, const char *why)
 {
 	static struct log_rate rate;
 
-	adopt_reset_fd(adoption->client_fd, adoption->client_side.is_unix);
-	adopt_reset_fd(adoption->server_fd, adoption->server_side.is_unix);
+	connect_abort(adoption->client_fd);
+	connect_abort(adoption->server_fd);
 	shm_count(&adoption->relays->slot->unproven, 1);
 	if (log_rate_ok(&rate))
 		log_warnx("relay #%llx of the worker that had slot %u was reset: %s%s",

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/connect.h"
+
 int stream_open(
 	struct stream *stream, struct poller *poller, int fd, uint8_t ready, poller_fn *on_event)
 {
@@ -154,9 +156,7 @@ void stream_close(struct stream *stream)
 
 void stream_abort(struct stream *stream)
 {
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-	if (stream->fd >= 0 && (stream->flags & STREAM_UNIX) == 0)
-		(void)!connect(stream->fd, &none, sizeof(none));
+	if ((stream->flags & STREAM_UNIX) == 0)
+		connect_abort(stream->fd);
 	stream_close(stream);
 }
