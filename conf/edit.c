@@ -74,27 +74,6 @@ int conf_edit_del(const struct conf_backend *backend, const struct conf_server *
 	return len < CONF_EDIT_BYTES ? 0 : -1;
 }
 
-const struct conf_server *conf_written_find(
-	const struct conf *conf, const char *name, const struct conf_backend **backend_r)
-{
-	const char *slash = strchr(name, '/');
-	const size_t len = slash != NULL ? (size_t)(slash - name) : 0;
-
-	*backend_r = NULL;
-	for (size_t i = 0; slash != NULL && i < conf->nbackends; i++) {
-		const struct conf_backend *backend = &conf->backends[i];
-
-		if (strncmp(backend->name, name, len) != 0 || backend->name[len] != '\0')
-			continue;
-		*backend_r = backend;
-		for (size_t j = 0; j < backend->nwritten; j++) {
-			if (strcmp(backend->written[j].name, slash + 1) == 0)
-				return &backend->written[j];
-		}
-	}
-	return NULL;
-}
-
 /* ------------------------------------------------------------------ one of them */
 
 #define edit_problem(edit, ...) problem_add(&(edit)->draft->problems, &(edit)->mark, __VA_ARGS__)

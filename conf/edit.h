@@ -15,7 +15,6 @@
 
 #include "common/must.h"
 
-struct conf;
 struct conf_backend;
 struct conf_server;
 struct draft;
@@ -39,10 +38,6 @@ struct conf_edits {
 
 /* While loading. edits NULL: none. */
 void draft_edit(struct draft *draft, struct conf_edits *edits);
-
-/* A server as the file has it, by BACKEND/SERVER. NULL: there is none; *backend_r then is its backend, or NULL. */
-const struct conf_server *conf_written_find(
-	const struct conf *conf, const char *name, const struct conf_backend **backend_r);
 
 /* The line that takes that server out. Returns -1 when it is too long. */
 MUST_USE int conf_edit_del(const struct conf_backend *backend, const struct conf_server *server,

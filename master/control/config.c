@@ -7,6 +7,7 @@
 #include "common/shm.h"
 #include "conf/conf.h"
 #include "conf/edit.h"
+#include "conf/find.h"
 #include "conf/load.h"
 #include "master/control/handlers.h"
 
@@ -46,7 +47,7 @@ int verb_del_server(struct control_request *request)
 
 	if (request->argument == NULL || strchr(request->argument, '/') == NULL)
 		return control_fail(request, "usage: del server BACKEND/SERVER [--close]");
-	server = conf_written_find(conf, request->argument, &backend);
+	server = conf_find_written(conf, request->argument, &backend);
 	if (backend == NULL)
 		return control_fail(request, "there is no such backend: `show servers` lists them");
 	if (server == NULL)

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/shm.h"
 #include "conf/conf.h"
+#include "conf/find.h"
 #include "master/control/handlers.h"
 
 #define SET_WEIGHT_MAX 256
@@ -17,27 +18,6 @@ static const char *const set_states[] = {
 	[ADMIN_DRAIN] = "drain",
 	[ADMIN_MAINT] = "maint",
 };
-
-/* By "BACKEND/SERVER"; its backend too. NULL: there is none. */
-static const struct conf_server *set_find(
-	const struct conf *conf, const char *name, const struct conf_backend **backend_r)
-{
-	const char *slash = strchr(name, '/');
-	size_t len = slash != NULL ? (size_t)(slash - name) : 0;
-
-	for (size_t i = 0; slash != NULL && i < conf->nbackends; i++) {
-		const struct conf_backend *backend = &conf->backends[i];
-
-		if (strncmp(backend->name, name, len) != 0 || backend->name[len] != '\0')
-			continue;
-		*backend_r = backend;
-		for (size_t j = 0; j < backend->nservers; j++) {
-			if (strcmp(backend->servers[j].name, slash + 1) == 0)
-				return &backend->servers[j];
-		}
-	}
-	return NULL;
-}
 
 /* Returns false when text is no number up to most. */
 static bool set_number(const char *text, uint32_t most, uint32_t *value_r)
@@ -98,7 +78,7 @@ int verb_set_server(struct control_request *request)
 	if (request->narguments != 3)
 		return control_fail(
 			request, "usage: set server BACKEND/SERVER state|weight|maxconn VALUE");
-	server = set_find(request->source->conf, request->arguments[0], &backend);
+	server = conf_find_server(request->source->conf, request->arguments[0], &backend);
 	if (server == NULL)
 		return control_fail(request, "there is no such server: `show servers` lists them");
 	where = set_what(&shm_master(shm)->admin[server->place], request->arguments[1],
