@@ -1,7 +1,7 @@
 /* What is shown of backends: how many of their servers can serve, who waits, what came.
  */
 #include "common/instances.h"
-#include "common/shm.h"
+#include "common/server_state.h"
 #include "common/sums.h"
 #include "conf/conf.h"
 #include "master/views/views.h"
@@ -22,23 +22,17 @@ static const struct view_column backends_columns[] = {
 };
 
 /* What a name stands for has as many servers as it has addresses now. */
-static void backend_servers(const struct view_source *source, const struct conf_backend *backend,
-	uint64_t *servers_r, uint64_t *serving_r)
+static void backend_servers(const struct view_source *source, uint32_t backend, uint64_t *servers_r,
+	uint64_t *serving_r)
 {
-	*servers_r = *serving_r = 0;
-	for (size_t i = 0; i < backend->nservers; i++) {
-		const struct conf_server *server = &backend->servers[i];
-		const uint32_t place = server->place;
-		const uint32_t health = shm_checker(source->shm)->servers[place].health;
-		const struct shm_admin *admin = &shm_master(source->shm)->admin[place];
-		struct instance instance = { 0 };
+	struct view_cursor cursor = { .outer = backend };
+	const struct conf_server *server;
+	struct instance instance;
 
-		if (server->dynamic && !instance_read(source->shm, place, &instance))
-			continue;
+	*servers_r = *serving_r = 0;
+	while ((server = view_server_next(source, &cursor, &instance)) != NULL) {
 		++*servers_r;
-		*serving_r += (server->dynamic || server->naddrs > 0) && health != HEALTH_DOWN &&
-			admin->state == ADMIN_READY &&
-			instance_weight(&instance, admin->weight, server->weight) > 0;
+		*serving_r += server_is_usable(source->shm, server->place);
 	}
 }
 
@@ -52,8 +46,8 @@ static enum view_step backends_next(
 
 	if (cursor->outer >= source->conf->nbackends)
 		return VIEW_END;
+	backend_servers(source, cursor->outer, &servers, &serving);
 	backend = &source->conf->backends[cursor->outer++];
-	backend_servers(source, backend, &servers, &serving);
 	shm_sum_backend(source->shm, backend->place, &sum);
 	view_text(row_r, backend->name);
 	view_text(row_r, serving > 0 ? "up" : "down");

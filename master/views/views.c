@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/instances.h"
 #include "common/log.h"
+#include "common/server_state.h"
 #include "common/shm.h"
 #include "common/sums.h"
 #include "conf/conf.h"
@@ -274,22 +275,12 @@ static const char *server_admin(const struct shm_admin *admin)
 	}
 }
 
-/* What the operator took out of service says so, whatever its checks say. */
 const char *view_server_state(const struct view_source *source, uint32_t place)
 {
-	const struct shm_admin *admin = &shm_master(source->shm)->admin[place];
-	const uint32_t state = shm_checker(source->shm)->servers[place].health;
+	const enum server_state state = server_state(source->shm, place);
 
-	if (admin->state != ADMIN_READY)
-		return server_admin(admin);
-	switch (state) {
-	case HEALTH_UP:
-		return "up";
-	case HEALTH_DOWN:
-		return "down";
-	default:
-		return "nocheck";
-	}
+	/* An instance whose address went just now. */
+	return server_state_name(state != SERVER_STATE_ABSENT ? state : SERVER_STATE_DOWN);
 }
 
 /* What the last check said; NULL: there is none. */

@@ -397,6 +397,25 @@ static void test_counts_are_sums_and_outlive_their_worker(void **state)
 	source_free(&source);
 }
 
+/* With the checker's pages as they are before it has said anything. */
+static void test_a_server_without_an_address_is_down_from_the_beginning(void **state)
+{
+	struct view_source source = source_new();
+	char *answer;
+
+	(void)state;
+	shm_master(source.shm)->admin[1].flags |= SHM_SERVER_NO_ADDRESS;
+	answer = ask(&source, ROLE_READER, "show servers --json");
+	assert_non_null(strstr(answer, "\"address\":\"127.0.0.1:3\",\"state\":\"nocheck\""));
+	assert_non_null(strstr(answer, "\"address\":\"127.0.0.1:4\",\"state\":\"down\""));
+	free(answer);
+	answer = ask(&source, ROLE_READER, "show backends --json");
+	assert_non_null(strstr(answer, "\"state\":\"up\""));
+	assert_non_null(strstr(answer, "\"servers\":2,\"serving\":1,"));
+	free(answer);
+	source_free(&source);
+}
+
 static void fill_record(struct shm *shm, uint32_t index)
 {
 	static const uint8_t host[] = { 192, 0, 2, 1 };
@@ -678,6 +697,7 @@ int main(void)
 		cmocka_unit_test(test_a_live_socket_is_respected_and_a_dead_one_replaced),
 		cmocka_unit_test(test_a_directory_in_tmp_has_to_be_ours),
 		cmocka_unit_test(test_counts_are_sums_and_outlive_their_worker),
+		cmocka_unit_test(test_a_server_without_an_address_is_down_from_the_beginning),
 		cmocka_unit_test(test_what_a_worker_wrote_is_not_believed),
 		cmocka_unit_test(test_units_are_for_people),
 		cmocka_unit_test(test_a_table_is_aligned_and_harmless),
