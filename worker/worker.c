@@ -99,17 +99,6 @@ static void on_term(evutil_socket_t fd, short what, void *arg)
 		worker_drain(worker, worker->child->conf->global.drain_timeout_ms);
 }
 
-static const struct conf_frontend *worker_frontend(const struct worker *worker, uint32_t place)
-{
-	const struct conf *conf = worker->child->conf;
-
-	for (size_t i = 0; i < conf->nfrontends; i++) {
-		if (conf->frontends[i].place == place)
-			return &conf->frontends[i];
-	}
-	return NULL;
-}
-
 static void worker_take_listeners(struct worker *worker, const struct message *message)
 {
 	size_t count;
@@ -117,7 +106,7 @@ static void worker_take_listeners(struct worker *worker, const struct message *m
 
 	for (size_t i = 0; i < count; i++) {
 		const struct conf_frontend *frontend =
-			worker_frontend(worker, listeners[i].frontend);
+			relays_frontend(worker->relays, listeners[i].frontend);
 		int fd = message->fds[i];
 
 		if (frontend == NULL || worker->draining)

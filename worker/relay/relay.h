@@ -47,6 +47,9 @@ void relays_reserve_fds(struct relays *relays, unsigned fds);
 
 uint32_t relays_active(const struct relays *relays);
 
+/* The frontend at this place in shared memory; NULL: the configuration has none there. */
+const struct conf_frontend *relays_frontend(const struct relays *relays, uint32_t place);
+
 /* After every turn of the loop: goes on with those that had spent their budget, gives the memory of the
  * ended ones back, writes the access log. True: some still have work, do not sleep. */
 MUST_USE bool relays_turn_end(struct relays *relays);

@@ -162,6 +162,11 @@ uint32_t relays_active(const struct relays *relays)
 	return relays->active;
 }
 
+const struct conf_frontend *relays_frontend(const struct relays *relays, uint32_t place)
+{
+	return places_frontend(relays->places, place);
+}
+
 struct relay *relay_take(struct relays *relays)
 {
 	struct relay *relay = TAILQ_FIRST(&relays->free);
