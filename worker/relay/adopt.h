@@ -40,7 +40,6 @@ struct adoption {
 	struct ledger_side server_side;
 	struct adopt_flow up;
 	struct adopt_flow down;
-	const char *why; /* it cannot be proven right */
 };
 
 /* Copies the record and looks whether it can be true. Returns NULL, or why not (static). */
