@@ -17,7 +17,7 @@ static int place_one(struct shm *shm, enum shm_kind kind, const char *name, uint
 	return -1;
 }
 
-static enum admin_state admin_state(enum conf_server_state state)
+enum admin_state place_state(enum conf_server_state state)
 {
 	switch (state) {
 	case SERVER_READY:
@@ -72,7 +72,7 @@ int place_objects(struct conf *conf, struct shm *shm)
 
 static bool place_differs(const struct shm_admin *admin, const struct conf_server *server)
 {
-	return admin->file_state != (uint32_t)admin_state(server->state) ||
+	return admin->file_state != (uint32_t)place_state(server->state) ||
 		admin->file_weight != server->weight || admin->file_maxconn != server->maxconn;
 }
 
@@ -117,7 +117,7 @@ static bool place_admin(struct shm *shm, const struct conf_server *server)
 {
 	struct shm_admin *admin = &shm_master(shm)->admin[server->place];
 	const char *name = shm_name(shm, SHM_SERVER, server->place);
-	const uint32_t state = admin_state(server->state);
+	const uint32_t state = place_state(server->state);
 	const bool is_new =
 		admin->in_file == 0 || !shm_place_is_current(shm, SHM_SERVER, server->place);
 

@@ -6,9 +6,8 @@
 #include <stdint.h>
 
 #include "common/must.h"
-
-struct conf;
-struct shm;
+#include "common/shm.h"
+#include "conf/conf.h"
 
 /* Gives every frontend, backend and server its place by its stable name. Returns -1 when there is no room for one; it is
  * logged. */
@@ -17,5 +16,8 @@ MUST_USE int place_objects(struct conf *conf, struct shm *shm);
 /* The configuration serves from now on, as this generation: its objects are the current ones, and what it wants of its
  * servers (struct shm_admin) holds where it is new. */
 void place_commit(const struct conf *conf, struct shm *shm, uint32_t generation);
+
+/* What the file says of a server's state, as it lies in shared memory. */
+enum admin_state place_state(enum conf_server_state state);
 
 #endif

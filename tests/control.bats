@@ -173,6 +173,7 @@ second_proxyd()
 	expect_log 'client closed'
 	ctl set server back/alive weight 3
 	shown show servers 'map(select(.server == "alive"))[0] | .weight == 3'
+	ctl set server back/alive maxconn 100000000 # as much as the file may say
 	ctl set server back/alive maxconn 2
 	shown show servers 'map(select(.server == "alive"))[0] | .maxconn == 2'
 	assert_eq "$(client "127.0.0.1:$front" ask hi)" hello
@@ -187,12 +188,14 @@ second_proxyd()
 	for _ in {1..8}; do
 		assert_eq "$(client "127.0.0.1:$front" ask hi)" hello
 	done
-	for wrong in "back/nobody weight 3" "nobody weight 3" "back/alive weight 257" "back/alive weight -1" \
+	for wrong in "back/nobody weight 3" "nobody weight 3" "back/alive weight 257" "back/alive weight -1" "back/alive maxconn 100000001" \
 		"back/alive weight" "back/alive state up" "back/alive colour red" "back/alive weight 3 4" ""; do
 		# shellcheck disable=SC2086 # words
 		run ! ctl set server $wrong
 		[ -n "$output" ]
 	done
+	run ! ctl set server back/alive state up
+	[[ $output == *'`state` is ready | drain | maint, not `up`'* ]]
 	shown show servers 'map(select(.server == "alive"))[0] | .weight == 3'
 }
 

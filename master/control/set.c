@@ -1,79 +1,67 @@
 /* `set server`: what the operator wants of a server, for all workers at once, until the file says something else of it.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "common/log.h"
 #include "common/shm.h"
+#include "conf/arena.h"
 #include "conf/conf.h"
 #include "conf/find.h"
+#include "conf/value.h"
 #include "master/control/handlers.h"
+#include "master/place.h"
 
-#define SET_WEIGHT_MAX 256
-#define SET_CONN_MAX   1000000
-
-static const char *const set_states[] = {
-	[ADMIN_READY] = "ready",
-	[ADMIN_DRAIN] = "drain",
-	[ADMIN_MAINT] = "maint",
-};
-
-/* Returns false when text is no number up to most. */
-static bool set_number(const char *text, uint32_t most, uint32_t *value_r)
+static _Atomic uint32_t *set_where(struct shm_admin *admin, const struct conf_key *key)
 {
-	char *end;
-	unsigned long value;
-
-	if (text[0] < '0' || text[0] > '9')
-		return false;
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	if (*end != '\0' || errno != 0 || value > most)
-		return false;
-	*value_r = (uint32_t)value;
-	return true;
-}
-
-static bool set_state(const char *text, uint32_t *value_r)
-{
-	for (uint32_t i = 0; i < NELEMS(set_states); i++) {
-		if (strcmp(text, set_states[i]) == 0) {
-			*value_r = i;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Which of its words, and what it becomes. NULL with *why_r. */
-static _Atomic uint32_t *set_what(struct shm_admin *admin, const char *what, const char *text,
-	uint32_t *value_r, const char **why_r)
-{
-	*why_r = "a server has `state`, `weight` and `maxconn` to be set";
-	if (strcmp(what, "state") == 0) {
-		*why_r = "a state is `ready`, `drain` or `maint`";
-		return set_state(text, value_r) ? &admin->state : NULL;
-	}
-	if (strcmp(what, "weight") == 0) {
-		*why_r = "a weight is 0 to 256";
-		return set_number(text, SET_WEIGHT_MAX, value_r) ? &admin->weight : NULL;
-	}
-	if (strcmp(what, "maxconn") == 0) {
-		*why_r = "maxconn is 0 (no limit) to 1000000";
-		return set_number(text, SET_CONN_MAX, value_r) ? &admin->maxconn : NULL;
-	}
+	if (key == &conf_server_table.keys[SERVER_STATE])
+		return &admin->state;
+	if (key == &conf_server_table.keys[SERVER_WEIGHT])
+		return &admin->weight;
+	if (key == &conf_server_table.keys[SERVER_MAXCONN])
+		return &admin->maxconn;
 	return NULL;
+}
+
+/* Returns NULL, or why it cannot be that. */
+static const char *set_value(
+	const struct conf_key *key, const char *text, struct arena *arena, _Atomic uint32_t *where)
+{
+	const struct value_text as_in_file = { .text = text };
+	const char *why;
+	uint32_t value;
+
+	if (value_parse(key, &as_in_file, arena, &value, &why) < 0)
+		return why;
+	if (key == &conf_server_table.keys[SERVER_STATE])
+		value = place_state((enum conf_server_state)value);
+	atomic_store_explicit(where, value, memory_order_relaxed);
+	return NULL;
+}
+
+static int set_word(struct control_request *request, const struct conf_backend *backend,
+	const struct conf_key *key, _Atomic uint32_t *where)
+{
+	char *const *arguments = request->arguments;
+	struct arena *arena = arena_new();
+	const char *why = set_value(key, arguments[2], arena, where);
+	int result;
+
+	if (why != NULL) {
+		result = control_fail(request, "%s", why);
+	} else {
+		shm_backend_changed(request->source->shm, backend->place);
+		log_info("%s: %s is %s from now on", arguments[0], key->name, arguments[2]);
+		result =
+			control_say(request, "%s: %s is %s", arguments[0], key->name, arguments[2]);
+	}
+	arena_free(arena);
+	return result;
 }
 
 int verb_set_server(struct control_request *request)
 {
-	struct shm *shm = request->source->shm;
 	const struct conf_backend *backend;
 	const struct conf_server *server;
+	const struct conf_key *key;
 	_Atomic uint32_t *where;
-	const char *why;
-	uint32_t value;
 
 	if (request->narguments != 3)
 		return control_fail(
@@ -81,14 +69,10 @@ int verb_set_server(struct control_request *request)
 	server = conf_find_server(request->source->conf, request->arguments[0], &backend);
 	if (server == NULL)
 		return control_fail(request, "there is no such server: `show servers` lists them");
-	where = set_what(&shm_master(shm)->admin[server->place], request->arguments[1],
-		request->arguments[2], &value, &why);
+	key = table_find(&conf_server_table, request->arguments[1]);
+	where = set_where(&shm_master(request->source->shm)->admin[server->place], key);
 	if (where == NULL)
-		return control_fail(request, "%s", why);
-	atomic_store_explicit(where, value, memory_order_relaxed);
-	shm_backend_changed(shm, backend->place);
-	log_info("%s: %s is %s from now on", request->arguments[0], request->arguments[1],
-		request->arguments[2]);
-	return control_say(request, "%s: %s is %s", request->arguments[0], request->arguments[1],
-		request->arguments[2]);
+		return control_fail(
+			request, "a server has `state`, `weight` and `maxconn` to be set");
+	return set_word(request, backend, key, where);
 }
