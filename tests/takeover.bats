@@ -379,11 +379,11 @@ upgrade_begins()
 	wait_until "grep -q 'waits was started' proxyd.log" 5
 }
 
-# The keeper has said K2M_TAKEN to a master that is stopped, and not K2M_YOURS.
-taken_is_said()
+# upgrade_of_all PATTERN: the same to OLD with its KEEPER, which have relays of every kind. PATTERN may be logged.
+upgrade_of_all()
 {
 	expect_deaths
-	expect_log 'the keeper is gone|unexpected|did not leave'
+	expect_log "$1"
 	GLOBAL="log: {level: debug}" generations_start 2
 	streams_start --idle 100 --chat 100 --stuck 6 --half-client 10 --half-server 10
 	newcomers_start $((200 / SLOW))
@@ -391,6 +391,12 @@ taken_is_said()
 	OLD=$PROXYD_PID
 	KEEPER=$(keeper_pid)
 	upgrade_begins
+}
+
+# The keeper has said K2M_TAKEN to a master that is stopped, and not K2M_YOURS.
+taken_is_said()
+{
+	upgrade_of_all 'the keeper is gone|unexpected|did not leave'
 	kill -STOP "$OLD"
 	touch go
 	# What the next one says after that takes the keeper less than the two seconds that the old one has.
@@ -440,15 +446,7 @@ one_is_left()
 }
 
 @test "takeover: the keeper dies before it told the old master: that one goes on, and tries again" {
-	expect_deaths
-	expect_log 'take over|is ended|once more'
-	GLOBAL="log: {level: debug}" generations_start 2
-	streams_start --idle 100 --chat 100 --stuck 6 --half-client 10 --half-server 10
-	newcomers_start $((200 / SLOW))
-	old_enough
-	OLD=$PROXYD_PID
-	KEEPER=$(keeper_pid)
-	upgrade_begins
+	upgrade_of_all 'take over|is ended|once more'
 	touch go
 	while [ "$(in_the_log 'was told all')" -eq 0 ]; do :; done
 	# The next one asks, and is not heard: it does not know that.
