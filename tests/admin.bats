@@ -38,11 +38,6 @@ status_of()
 	curl -s -o /dev/null -m 10 -w '%{http_code}' "$@"
 }
 
-ctl()
-{
-	"$BUILD/proxyctl" -s control.sock "$@"
-}
-
 admin_pid()
 {
 	role_pids admin

@@ -24,7 +24,7 @@ admitting()
 
 frontend_field()
 {
-	"${PROXYD%d}ctl" -s control.sock --json show frontends | jq ".[0].$1"
+	ctl --json show frontends | jq ".[0].$1"
 }
 
 @test "maxconn: a frontend has so many over all workers, the others wait" {

@@ -112,7 +112,7 @@ relays_at()
 	done
 	wait_until '[ "$(relays_at)" = "5 1 3" ]' 3
 	# The worker counts a relay out in the turn in which the sockets were closed.
-	wait_until '[ "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq -c "[.[].active]")" = "[5,1,3]" ]' 3
+	wait_until '[ "$(ctl --json show servers | jq -c "[.[].active]")" = "[5,1,3]" ]' 3
 	for i in {16..17}; do
 		read -ra before <<<"$(relays_at)"
 		spawn "held$i" "$HELPERS/client" "127.0.0.1:$front" hold 1 30
@@ -259,7 +259,7 @@ relays_at()
 	assert_eq "$(ask_names "127.0.0.1:$front" 4)" "s3 s3 s3 s3"
 	wait_until '[ "$(origin_count s1)" -ge 2 ]' 3 # checks alone
 	assert_eq "$(origin_count s2)" 0
-	assert_eq "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq -c '[.[].state]')" '["drain","maint","up"]'
+	assert_eq "$(ctl --json show servers | jq -c '[.[].state]')" '["drain","maint","up"]'
 }
 
 @test "balance: maglev and source: a client stays with its server, whichever worker it meets" {

@@ -64,7 +64,7 @@ asked()
 # What `show servers` says of s1: show state, show check.
 show()
 {
-	"$BUILD/proxyctl" -s "$PWD/control.sock" --json show servers | jq -r ".[0].$1"
+	ctl --json show servers | jq -r ".[0].$1"
 }
 
 shows()

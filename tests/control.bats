@@ -7,8 +7,6 @@ load helpers/common
 setup()
 {
 	common_setup
-	PROXYCTL=$BUILD/proxyctl
-	SOCKET=$BATS_TEST_TMPDIR/control.sock
 	read -ra ports <<<"$(free_port 3)"
 	front=$(free_port)
 	back=$(free_port)
@@ -30,11 +28,6 @@ controlled()
 	backends:
 	  back: {check: {type: tcp, inter: 200ms}, servers: {alive: {address: "127.0.0.1:$back", weight: 7}, dead: "127.0.0.1:${ports[2]}"}}
 	END
-}
-
-ctl()
-{
-	"$PROXYCTL" -s "$SOCKET" "$@"
 }
 
 # shown COMMAND... JQ: true when the filter says so of the command's JSON.

@@ -6,11 +6,6 @@ load helpers/common
 
 per_second=$((200 / SLOW))
 
-ctl()
-{
-	"${PROXYD%d}ctl" -s control.sock --json "$@"
-}
-
 # three [BACKEND_KEYS]: servers a, b and c, which answer with their names, under 4 workers.
 three()
 {
@@ -74,16 +69,16 @@ three()
 		sleep "0.0$((RANDOM % 6 + 2))"
 	done
 	wait "$rate" || true
-	wait_until '[ "$(ctl show workers | jq "[.[] | select(.state == \"serving\")] | length")" -eq 4 ]' 60
+	wait_until '[ "$(ctl --json show workers | jq "[.[] | select(.state == \"serving\")] | length")" -eq 4 ]' 60
 	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 9 30
 	held=$SPAWNED_PID
-	wait_until '[ "$(ctl show servers | jq -c "[.[].active] | add")" -eq 9 ]' 10
-	assert_eq "$(ctl show servers | jq -c '[.[].active]')" "[3,3,3]"
-	assert_eq "$(ctl show frontends | jq '.[0].active')" 9
-	assert_eq "$(ctl status | jq .connections.active)" 9
+	wait_until '[ "$(ctl --json show servers | jq -c "[.[].active] | add")" -eq 9 ]' 10
+	assert_eq "$(ctl --json show servers | jq -c '[.[].active]')" "[3,3,3]"
+	assert_eq "$(ctl --json show frontends | jq '.[0].active')" 9
+	assert_eq "$(ctl --json status | jq .connections.active)" 9
 	kill "$held"
-	wait_until '[ "$(ctl status | jq .connections.active)" -eq 0 ]' 10
-	assert_eq "$(ctl show servers | jq -c '[.[].active]')" "[0,0,0]"
+	wait_until '[ "$(ctl --json status | jq .connections.active)" -eq 0 ]' 10
+	assert_eq "$(ctl --json show servers | jq -c '[.[].active]')" "[0,0,0]"
 }
 
 @test "failover: counters never go back while workers die" {
@@ -96,7 +91,7 @@ three()
 		sleep 0.25
 		pid=$(worker_pids | shuf -n 1)
 		kill -KILL "$pid"
-		now=$(ctl show frontends | jq '.[0].total')
+		now=$(ctl --json show frontends | jq '.[0].total')
 		[ "$now" -ge "$before" ]
 		before=$now
 	done
@@ -129,7 +124,7 @@ undisturbed()
 
 slow_clients()
 {
-	ctl show frontends | jq '.[0].active'
+	ctl --json show frontends | jq '.[0].active'
 }
 
 # hostile SCENARIO: 9,000 clients (the fd limit allows no more in one process, with what else is open) at one

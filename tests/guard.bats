@@ -99,7 +99,7 @@ assert_instructions()
 	fi
 	PROXYD_WRAP="env LD_PRELOAD=$HELPERS/pidfd.so valgrind --quiet --tool=callgrind --trace-children=yes
 		--log-file=valgrind.%p --callgrind-out-file=callgrind.%p" start_guarded
-	worker=$("$BUILD/proxyctl" -s control.sock --json show workers | jq '.[0].pid')
+	worker=$(ctl --json show workers | jq '.[0].pid')
 	requests -c 1 -N 200 "$@"
 	callgrind_control -z "$worker"
 	requests -c 1 -N "$count" "$@"

@@ -353,11 +353,6 @@ whole_log()
 
 # ---------------------------------------------------------------- opened again, and the level
 
-ctl()
-{
-	"$BUILD/proxyctl" -s "$BATS_TEST_TMPDIR/control.sock" "$@"
-}
-
 processes_in()
 {
 	grep -oE ' [a-z0-9-]+\[[0-9]+\]: ' "$1" | sort -u

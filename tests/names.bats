@@ -72,7 +72,7 @@ all_from()
 
 shown()
 {
-	"$BUILD/proxyctl" --socket control.sock show servers --json | jq -r ".[]|\"\(.server) \(.address) $1\""
+	ctl show servers --json | jq -r ".[]|\"\(.server) \(.address) $1\""
 }
 
 @test "names: several addresses are several servers, from the first client on" {

@@ -8,8 +8,6 @@ load helpers/screen
 setup()
 {
 	common_setup
-	PROXYCTL=$BUILD/proxyctl
-	SOCKET=$BATS_TEST_TMPDIR/control.sock
 	screen_setup
 }
 
@@ -17,11 +15,6 @@ teardown()
 {
 	screen_teardown
 	common_teardown
-}
-
-ctl()
-{
-	"$PROXYCTL" -s "$SOCKET" "$@"
 }
 
 # Three servers, of which one is down and one is drained.

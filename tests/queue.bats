@@ -81,7 +81,7 @@ served_one_after_the_other()
 
 sessions()
 {
-	"${PROXYD%d}ctl" -s control.sock --json show sessions | jq "[.[] | select(.state == \"$1\")] | length"
+	ctl --json show sessions | jq "[.[] | select(.state == \"$1\")] | length"
 }
 
 @test "queue: a freed place wakes a client in another worker within 10 ms" {
@@ -161,7 +161,7 @@ sessions()
 		kill -KILL "$pid"
 		wait "$load" || true
 	done
-	wait_until '[ "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq ".[0].active")" -eq 0 ]' 5
+	wait_until '[ "$(ctl --json show servers | jq ".[0].active")" -eq 0 ]' 5
 	client -t 20 "127.0.0.1:$front" rate 50 1 >rate.json
 	assert_eq "$(jq .ok rate.json)" 50
 }
@@ -174,7 +174,7 @@ sessions()
 	origin origin "127.0.0.1:$back" echo
 	queued 2 "weight: 1" "on_down: close" "check: {inter: 100ms, fall: 2, timeout: 100ms}"
 	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 4 30
-	wait_until '[ "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq ".[0].active")" -eq 4 ]' 3
+	wait_until '[ "$(ctl --json show servers | jq ".[0].active")" -eq 4 ]' 3
 	kill -USR1 "$ORIGIN_PID" # its listener goes, its connections stay
 	wait_until '[ "$(grep -c " DD " access.log)" -eq 4 ]' "$((5 * SLOW))"
 }
@@ -185,11 +185,11 @@ sessions()
 	origin origin "127.0.0.1:$back" echo
 	queued 2 "weight: 1" "check: {inter: 100ms, fall: 2, timeout: 100ms}"
 	spawn held "$HELPERS/client" "127.0.0.1:$front" hold 4 30
-	wait_until '[ "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq ".[0].active")" -eq 4 ]' 3
+	wait_until '[ "$(ctl --json show servers | jq ".[0].active")" -eq 4 ]' 3
 	kill -USR1 "$ORIGIN_PID"
 	wait_until "grep -q 'one: is down' proxyd.log" 5
 	sleep 0.5
-	assert_eq "$("${PROXYD%d}ctl" -s control.sock --json show servers | jq ".[0].active")" 4
+	assert_eq "$(ctl --json show servers | jq ".[0].active")" 4
 }
 
 # ---------------------------------------------------------------- connecting

@@ -6,15 +6,9 @@ load helpers/common
 setup()
 {
 	common_setup
-	SOCKET=$BATS_TEST_TMPDIR/control.sock
 	front=$(free_port)
 	back=$(free_port)
 	other=$(free_port)
-}
-
-ctl()
-{
-	"$BUILD/proxyctl" -s "$SOCKET" "$@"
 }
 
 # shown COMMAND... JQ: true when the filter says so of the command's JSON.

@@ -165,10 +165,7 @@ stop_background()
 	expect_deaths
 	mkdir run
 	PROXYD_CONTROL=run/control.sock PROXYD_QUIET=1
-	ctl()
-	{
-		"$BUILD/proxyctl" -s "$PWD/run/control.sock" "$@"
-	}
+	SOCKET=$PWD/run/control.sock
 	generations_start 2
 	streams_start --idle 30
 	rm -r run

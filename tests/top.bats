@@ -7,8 +7,6 @@ load helpers/screen
 setup()
 {
 	common_setup
-	PROXYCTL=$BUILD/proxyctl
-	SOCKET=$BATS_TEST_TMPDIR/control.sock
 	screen_setup
 	read -r front echo back dead <<<"$(free_port 4)"
 }
@@ -17,11 +15,6 @@ teardown()
 {
 	screen_teardown
 	common_teardown
-}
-
-ctl()
-{
-	"$PROXYCTL" -s "$SOCKET" "$@"
 }
 
 # Two frontends, four servers: up, up, down and drained.

@@ -33,6 +33,8 @@ common_setup()
 	cd "$BATS_TEST_TMPDIR" || return 1
 	: >pids
 	: >expected
+	PROXYCTL=$BUILD/proxyctl
+	SOCKET=$BATS_TEST_TMPDIR/control.sock
 	expect_log 'started as root without global.user'
 	expect_log 'tcp.backlog 4096 is cut to net.core.somaxconn'
 }
@@ -291,6 +293,12 @@ stop_proxyd()
 	wait_until "! alive $PROXYD_PID" 10 || return 1
 	wait "$PROXYD_PID" || code=$?
 	[ "$code" -eq 0 ] || { echo "proxyd exited $code" >&2 && return 1; }
+}
+
+# ctl ARGUMENT...: proxyctl for the daemon of this test.
+ctl()
+{
+	"$PROXYCTL" -s "$SOCKET" "$@"
 }
 
 # ---------------------------------------------------------------- logs

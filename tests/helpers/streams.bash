@@ -21,11 +21,6 @@ by_size()
 	if [ -n "$STORM" ]; then echo "$1"; else echo $(($2 / SLOW)); fi
 }
 
-ctl()
-{
-	"${PROXYCTL:-$BUILD/proxyctl}" -s "$PWD/control.sock" "$@"
-}
-
 # shown COMMAND... JQ: the filter says true of the command's JSON.
 shown()
 {

@@ -19,11 +19,6 @@ url()
 	echo "http://127.0.0.1:$ADMIN$1"
 }
 
-ctl()
-{
-	"$BUILD/proxyctl" -s control.sock "$@"
-}
-
 # page CONDITION: something that is true in the page.
 page()
 {

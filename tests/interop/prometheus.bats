@@ -19,11 +19,6 @@ value()
 	scrape | awk -v name="$1" 'index($0, name " ") == 1 { print $NF }'
 }
 
-ctl()
-{
-	"$BUILD/proxyctl" -s control.sock "$@"
-}
-
 # metrics_start: a frontend `web` with two servers, of which one is not there.
 metrics_start()
 {
