@@ -50,8 +50,8 @@ HELPER_BIN := $(HELPERS:%=$(BUILD)/tests/helpers/%) $(PRELOADED:%=$(BUILD)/tests
 HELPER_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(HELPERS:%=tests/helpers/%.c) \
 	$(PRELOADED:%=tests/helpers/%.c),$(wildcard tests/helpers/*.c)))
 
-# The bench's own: load asks, origin answers.
-BENCH_BIN := $(BUILD)/tests/bench/load $(BUILD)/tests/bench/origin
+# The bench's own: load asks, origin answers, bare is the least that is between them.
+BENCH_BIN := $(BUILD)/tests/bench/load $(BUILD)/tests/bench/origin $(BUILD)/tests/bench/bare
 BENCH_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/*.c))
 
 .DEFAULT_GOAL := all
@@ -152,8 +152,9 @@ $(FUZZ_BIN): %_fuzz: %_fuzz.o $(LIB_OBJ)
 $(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
 	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/bench/load: $(filter-out %/origin.o,$(BENCH_OBJ))
+$(BUILD)/tests/bench/load: $(filter-out %/origin.o %/bare.o,$(BENCH_OBJ))
 $(BUILD)/tests/bench/origin: $(BUILD)/tests/bench/origin.o $(BUILD)/tests/bench/bench.o
+$(BUILD)/tests/bench/bare: $(BUILD)/tests/bench/bare.o $(BUILD)/tests/bench/bench.o
 $(BENCH_BIN):
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 

@@ -80,7 +80,7 @@ kind_fixed()
 
 has_idle()
 {
-	[ "$1" != none ]
+	[ "$1" != none ] && [ "$1" != bare ]
 }
 
 # The value behind -c among the options.

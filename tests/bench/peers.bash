@@ -169,6 +169,18 @@ config_proxyd_bulk()
 	config_proxyd_tcp
 }
 
+# All that there is to be said: where from, where to. Not for streams: the least for those is no copying.
+config_bare_tcp()
+{
+	echo "127.0.0.1:$front_first-$front_last 127.0.0.1:$back_first-$back_last"
+}
+
+command_bare()
+{
+	read -ra command <"$1"
+	command=("$BUILD/tests/bench/bare" "${command[@]}")
+}
+
 command_haproxy()
 {
 	command=(haproxy -db -q -f "$1")
@@ -199,6 +211,7 @@ version_of()
 {
 	case $1 in
 	none) echo "no proxy in between" ;;
+	bare) echo "the least that is a proxy (bare.c)" ;;
 	haproxy | tuned | spliced) haproxy -v | sed -n '1s/^HAProxy version \([^ ]*\).*/HAProxy \1/p' ;;
 	nginx) nginx -v 2>&1 | sed 's/.*nginx\//nginx /' ;;
 	proxyd) "$BUILD/proxyd" -V | head -n 1 ;;

@@ -41,8 +41,9 @@ def ratio($ours; $theirs; $key):
 		| select(.figures[$key] != null and .figures[$key] > 0 and $o.figures[$key] != null)
 		| $o.figures[$key] / .figures[$key]] | spread;
 
+# no proxy and bare are no competitors.
 def best_peer($key):
-	[to_entries[] | select(.key != "none" and .key != "proxyd" and .value.figures[$key] != null)
+	[to_entries[] | select((.key | IN("none", "bare", "proxyd") | not) and .value.figures[$key] != null)
 		| {peer: .key, value: .value.figures[$key].median}]
 	| if length == 0 then null else best($key).peer end;
 
@@ -68,5 +69,6 @@ map(select(.load != null)) as $samples
 	| {name: $row[0], setup: $row[1], kind: $row[2], unit: $row[3], options: ($row[5:] | join(" ")), $peers,
 		ratios: ($peers | [("rate", "cpu", "p99", "memory") as $key | {key: $key, value: against($key; best_peer($key))},
 			{key: "machine", value: against("machine"; "none")}] | unique | map(select(.value != null)) | from_entries),
+		floor: ($peers | {cpu: against("cpu"; "bare")} | map_values(select(. != null))),
 		goals: [$row[4] | select(. != "-") | split(",")[] | goal($peers)]}]
 | {meta: $meta, loads: .}

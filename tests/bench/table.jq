@@ -18,7 +18,7 @@ def load_lines:
 	"  " + ("" | left(9)) + head,
 	(.peers as $peers | $peers | order[] | . as $name | $peers[$name] | line($name)),
 	(.peers | (rate_words, other_words) | select(. != "") | "  " + .),
-	(if (.ratios | length) > 0 then "  proxyd: \(.ratios | ratio_words)" else empty end),
+	((.ratios, .floor) | select(length > 0) | "  proxyd: \(ratio_words)"),
 	(.goals[] | "  goal: " + goal_words),
 	"";
 

@@ -6,7 +6,7 @@ def short: if . == null then "-" elif . == 0 then "0" elif fabs >= 100 then roun
 def range: if .min == null then "" else " (\(.min | short) to \(.max | short))" end;
 
 # The peers in the order in which they are shown.
-def order: ["none", "haproxy", "tuned", "spliced", "nginx", "proxyd"] as $known
+def order: ["none", "bare", "haproxy", "tuned", "spliced", "nginx", "proxyd"] as $known
 	| keys as $there | ($known - ($known - $there)) + ($there - $known);
 
 def ratio_words:
