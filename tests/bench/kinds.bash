@@ -23,7 +23,7 @@ kind_load()
 		*) options+=("$option") ;;
 		esac
 	done
-	timeout 60 taskset -c "$load_core" "$load" -w "$warm" -t "$span" -P "$(peer_pids "$peer" "$setup")" -O "$origin_pid" \
+	timeout 60 taskset -c "$load_core" "$load" -w "$row_warm" -t "$row_span" -P "$(peer_pids "$peer" "$setup")" -O "$origin_pid" \
 		"${options[@]}" "$(peer_address "$peer" "$setup")"
 }
 

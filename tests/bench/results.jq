@@ -1,10 +1,14 @@
 # From measurements (results.jsonl, slurped) to results: for each load and peer the median of every figure with its
-# range over the rounds, and how proxyd stands to others, round by round. What had a failure in any round has no
+# spread over the rounds, and how proxyd stands to others, round by round. What had a failure in any round has no
 # figures. Arguments: meta, and rows (the lines of the table of loads).
 
 def median: sort | if length == 0 then null elif length % 2 == 1 then .[(length - 1) / 2]
 	else (.[length / 2 - 1] + .[length / 2]) / 2 end;
-def spread: if length == 0 then null else {median: median, min: min, max: max} end;
+# Of eight and more the quartiles, for one disturbed round in many says nothing; of fewer the least and the most.
+def quartile($q): sort | ((length - 1) * $q) as $at | ($at | floor) as $i
+	| .[$i] + (.[[$i + 1, length - 1] | min] - .[$i]) * ($at - $i);
+def spread: if length == 0 then null elif length < 8 then {median: median, low: min, high: max}
+	else {median: median, low: quartile(0.25), high: quartile(0.75)} end;
 
 # One measurement's figures: CPU in microseconds per unit (milliseconds per GB), rate in units per second, latency
 # in microseconds, memory in bytes. others is the part of the machine that something else used meanwhile.

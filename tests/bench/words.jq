@@ -3,7 +3,7 @@
 # Three digits that count.
 def short: if . == null then "-" elif . == 0 then "0" elif fabs >= 100 then round | tostring
 	elif fabs >= 10 then (. * 10 | round / 10 | tostring) else (. * 100 | round / 100 | tostring) end;
-def range: if .min == null then "" else " (\(.min | short) to \(.max | short))" end;
+def range: if .low == null then "" else " (\(.low | short) to \(.high | short))" end;
 
 # The peers in the order in which they are shown.
 def order: ["none", "bare", "haproxy", "tuned", "spliced", "nginx", "proxyd"] as $known
@@ -32,4 +32,6 @@ def disturbed: [.loads[].peers[].figures.others.median // 0] | max // 0;
 
 def machine_words: "\(.meta.date), \(.meta.cpu), \(.meta.cores) cores, \(.meta.kernel), commit \(.meta.commit)";
 def version_words: .meta.versions | to_entries | map("\(.key): \(.value)") | join("; ");
-def manner_words: "\(.meta.rounds) rounds of \(.meta.span_s) s after \(.meta.warm_s) s, medians; CPU is the proxy\u0027s own (all its processes) per unit, machine is proxy, origin and load.";
+def manner_words: "\(.meta.rounds) rounds of \(.meta.span_s) s after \(.meta.warm_s) s"
+	+ (.meta.slow_every | if . > 1 then " (what is slow to begin: every \(.) rounds, \(.) times as long)" else "" end)
+	+ ", medians; in brackets what lies between the quartiles, of fewer than eight values the least and the most; CPU is the proxy\u0027s own (all its processes) per unit, machine is proxy, origin and load.";
