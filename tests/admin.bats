@@ -2,36 +2,8 @@
 # The admin process: who may ask it what over HTTP, how it lives and is replaced.
 
 load helpers/common
+load helpers/admin
 # shellcheck disable=SC2154 # output is what run sets
-
-# proxyd with an admin page, a frontend `web` with a server that is up and one that is not.
-admin_start()
-{
-	read -r ADMIN front up down <<<"$(free_port 4)"
-	origin origin "127.0.0.1:$up" answer hello
-	write_config
-	start_proxyd -w 2 <admin.yaml
-	expect_log 'is down: cannot connect'
-	wait_until 'curl -sf "$(url /healthz)"' 5
-}
-
-write_config()
-{
-	cat >admin.yaml <<-END
-	global: {admin: {bind: "127.0.0.1:$ADMIN"}, log: {level: info}}
-	frontends:
-	  web: {bind: "127.0.0.1:$front", backend: app}
-	backends:
-	  app:
-	    servers: {up: "127.0.0.1:$up", down: "127.0.0.1:$down"}
-	    check: {inter: 200ms, rise: 1, fall: 1}
-	END
-}
-
-url()
-{
-	echo "http://127.0.0.1:$ADMIN$1"
-}
 
 status_of()
 {
@@ -189,7 +161,7 @@ end_origin()
 	kill -KILL "$PROXYD_PID"
 	wait_until '[ "$(status_of "$(url /healthz)")" = 503 ]' 5
 	client "127.0.0.1:$front" ask hello
-	start_proxyd -w 2 <admin.yaml
+	start_proxyd -w 2 <proxyd.yaml
 	wait_until '[ "$(status_of "$(url /healthz)")" = 200 ]' 5
 	assert_eq "$(curl -s "$(url /api/v1/status)" | jq .pid)" "$PROXYD_PID"
 }

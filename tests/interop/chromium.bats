@@ -2,6 +2,7 @@
 # The dashboard in a real browser: what it shows, how soon, on a phone, with a thousand servers, and by keyboard.
 
 load ../helpers/common
+load ../helpers/admin
 load ../helpers/browser
 
 setup_file()
@@ -12,11 +13,6 @@ setup_file()
 teardown_file()
 {
 	cd "$BATS_FILE_TMPDIR" && browser_end
-}
-
-url()
-{
-	echo "http://127.0.0.1:$ADMIN$1"
 }
 
 # page CONDITION: something that is true in the page.

@@ -1,12 +1,9 @@
 #!/usr/bin/env bats
 # What Prometheus makes of /metrics: its linter, and a real one that scrapes us.
 
+# shellcheck disable=SC2154 # admin_start sets up and front
 load ../helpers/common
-
-url()
-{
-	echo "http://127.0.0.1:$ADMIN$1"
-}
+load ../helpers/admin
 
 scrape()
 {
@@ -19,21 +16,10 @@ value()
 	scrape | awk -v name="$1" 'index($0, name " ") == 1 { print $NF }'
 }
 
-# metrics_start: a frontend `web` with two servers, of which one is not there.
+# metrics_start: until a scrape says which of the two servers is not there.
 metrics_start()
 {
-	read -r ADMIN front up down <<<"$(free_port 4)"
-	origin origin "127.0.0.1:$up" echo
-	start_proxyd -w 2 --admin "127.0.0.1:$ADMIN" <<-END
-	frontends:
-	  web: {bind: "127.0.0.1:$front", backend: app}
-	backends:
-	  app:
-	    servers: {up: "127.0.0.1:$up", down: "127.0.0.1:$down"}
-	    check: {inter: 200ms, rise: 1, fall: 1}
-	END
-	expect_log 'is down: cannot connect'
-	wait_until 'curl -sf "$(url /healthz)"' 5
+	admin_start echo
 	wait_until '[ "$(value "proxyd_backend_servers{backend=\"app\",state=\"down\"}")" = 1 ]' 5
 }
 
