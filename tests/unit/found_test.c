@@ -22,6 +22,7 @@
 #include "master/hosts.h"
 #include "master/listen/bindings.h"
 #include "master/listen/handover.h"
+#include "tests/unit/loopback.h"
 
 #define PEERS 8
 #define MOST  32
@@ -83,19 +84,6 @@ static struct handover_worker worker_in(
 	peer->ours = channel_new(bed->base, fds[0], CHANNEL_MASTER, &handlers);
 	peer->theirs = channel_new(bed->base, fds[1], CHANNEL_CHILD, &handlers);
 	return (struct handover_worker){ slot, number, generation, peer->ours };
-}
-
-static uint16_t free_port(void)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
-	close(fd);
-	return ntohs(addr.sin_port);
 }
 
 static struct conf *conf_of(unsigned workers, const uint16_t *ports, size_t nports)
@@ -201,7 +189,7 @@ static int answers(struct bed *bed, uint32_t slot)
 
 static void test_they_are_found_in_order(void **state)
 {
-	const uint16_t ports[] = { free_port(), free_port() };
+	const uint16_t ports[] = { loopback_port(), loopback_port() };
 	struct takeover_listener left[MOST];
 	size_t count = leave(ports, 2, left);
 	struct bindings *bindings = bindings_found(left, count);
@@ -219,7 +207,7 @@ static void test_they_are_found_in_order(void **state)
 
 static void test_what_stays_and_what_leaves(void **state)
 {
-	const uint16_t ports[] = { free_port(), free_port() };
+	const uint16_t ports[] = { loopback_port(), loopback_port() };
 	struct takeover_listener left[MOST];
 	size_t count = leave(ports, 2, left);
 	struct bed bed;
@@ -245,7 +233,7 @@ static void test_what_stays_and_what_leaves(void **state)
 
 static void test_an_answer_to_the_master_before_is_none_to_us(void **state)
 {
-	const uint16_t port = free_port();
+	const uint16_t port = loopback_port();
 	struct takeover_listener left[MOST];
 	size_t count = leave(&port, 1, left);
 	struct bed bed;
@@ -259,7 +247,7 @@ static void test_an_answer_to_the_master_before_is_none_to_us(void **state)
 
 static void test_who_dies_has_nothing_any_more(void **state)
 {
-	const uint16_t ports[] = { free_port(), free_port() };
+	const uint16_t ports[] = { loopback_port(), loopback_port() };
 	struct takeover_listener left[MOST];
 	size_t count = leave(ports, 2, left);
 	struct bed bed;

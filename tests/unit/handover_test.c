@@ -20,6 +20,7 @@
 #include "master/hosts.h"
 #include "master/listen/bindings.h"
 #include "master/listen/handover.h"
+#include "tests/unit/loopback.h"
 
 #define PEERS 12
 #define HAS   64
@@ -174,19 +175,6 @@ static struct conf *load(const char *text)
 	return conf;
 }
 
-static uint16_t free_port(void)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	getsockname(fd, (struct sockaddr *)&addr, &len);
-	close(fd);
-	return ntohs(addr.sin_port);
-}
-
 static struct conf *conf_of(unsigned workers, uint16_t port, uint16_t second)
 {
 	char text[512];
@@ -260,7 +248,7 @@ static void test_one_generation(void **state)
 	struct bed bed;
 
 	(void)state;
-	setup_bed(&bed, conf_of(3, free_port(), 0));
+	setup_bed(&bed, conf_of(3, loopback_port(), 0));
 	for (uint32_t i = 0; i < 3; i++) {
 		ready(&bed, i, i, 1);
 		assert_int_equal(has(&bed, i), 1);
@@ -281,7 +269,7 @@ static void test_one_generation(void **state)
 
 static void test_more_and_fewer_workers(void **state)
 {
-	const uint16_t port = free_port();
+	const uint16_t port = loopback_port();
 	struct bed bed;
 
 	(void)state;
@@ -312,7 +300,7 @@ static void test_more_and_fewer_workers(void **state)
 
 static void test_old_owner_dies_before_it_gives_back(void **state)
 {
-	const uint16_t port = free_port();
+	const uint16_t port = loopback_port();
 	struct bed bed;
 
 	(void)state;
@@ -350,8 +338,8 @@ static bool connects(uint16_t port)
 
 static void test_an_address_leaves(void **state)
 {
-	const uint16_t port = free_port();
-	const uint16_t second = free_port();
+	const uint16_t port = loopback_port();
+	const uint16_t second = loopback_port();
 	struct bed bed;
 
 	(void)state;
@@ -384,8 +372,8 @@ static void test_an_address_leaves(void **state)
 
 static void test_what_is_given_up_closes_only_what_is_new(void **state)
 {
-	const uint16_t port = free_port();
-	const uint16_t second = free_port();
+	const uint16_t port = loopback_port();
+	const uint16_t second = loopback_port();
 	struct bed bed;
 
 	(void)state;
@@ -406,7 +394,7 @@ static void test_an_answer_for_nothing_is_refused(void **state)
 	struct bed bed;
 
 	(void)state;
-	setup_bed(&bed, conf_of(1, free_port(), 0));
+	setup_bed(&bed, conf_of(1, loopback_port(), 0));
 	ready(&bed, 0, 0, 1);
 	assert_int_equal(handover_released(bed.handover, 0, &nothing, 1), -1);
 	teardown_bed(&bed);

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "tests/unit/keeper_bed.h"
+#include "tests/unit/loopback.h"
 
 static int setup(void **state)
 {
@@ -285,23 +286,6 @@ static void asks_all_then_gives_back(void **state)
 	assert_int_equal(b->adopts + c->adopts, 3);
 }
 
-static void tcp_pair(int pair_r[2])
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET };
-	socklen_t len = sizeof(addr);
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
-	pair_r[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(pair_r[0], (struct sockaddr *)&addr, len), 0);
-	pair_r[1] = accept(listener, NULL, NULL);
-	assert_true(pair_r[1] >= 0);
-	close(listener);
-}
-
 /* Nobody is left who could: the peers hear so although other copies of the sockets are open. */
 static void aborts_what_nobody_takes(void **state)
 {
@@ -313,7 +297,7 @@ static void aborts_what_nobody_takes(void **state)
 	char byte;
 
 	(void)state;
-	tcp_pair(client);
+	loopback_pair(&client[1], &client[0]);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, local), 0);
 	fds[0] = client[1];
 	fds[1] = local[1];

@@ -6,14 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/loopback.h"
 #include "worker/relay/poller.h"
 #include "worker/relay/pump.h"
 
@@ -36,28 +35,11 @@ static void on_event(struct poller_watch *watch, uint32_t events)
 		(struct stream *)(void *)((char *)watch - offsetof(struct stream, watch)), events);
 }
 
-static void tcp_pair(int *near_r, int *far_r)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(addr);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	getsockname(listener, (struct sockaddr *)&addr, &len);
-	*far_r = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	(void)connect(*far_r, (struct sockaddr *)&addr, len);
-	*near_r = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	assert_true(*near_r >= 0);
-	close(listener);
-}
-
 static void open_stream(struct world *w, struct stream *stream, int *far_r)
 {
 	int near;
 
-	tcp_pair(&near, far_r);
+	loopback_pair(&near, far_r);
 	assert_int_equal(
 		stream_open(stream, w->poller, near, STREAM_WRITABLE | STREAM_PLAIN, on_event), 0);
 }

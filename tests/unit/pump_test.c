@@ -7,10 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>
@@ -20,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/loopback.h"
 #include "worker/relay/pump.h"
 
 struct world {
@@ -32,28 +31,6 @@ struct world {
 	uint64_t moved;
 	uint32_t in_pipe;
 };
-
-static void tcp_pair(int *near_r, int *far_r)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(addr);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_equal(bind(listener, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(listen(listener, 1), 0);
-	getsockname(listener, (struct sockaddr *)&addr, &len);
-	*far_r = socket(AF_INET, SOCK_STREAM, 0);
-	assert_int_equal(connect(*far_r, (struct sockaddr *)&addr, len), 0);
-	*near_r = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	assert_true(*near_r >= 0);
-	close(listener);
-}
-
-static void set_nonblocking(int fd)
-{
-	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-}
 
 static void open_world(struct world *w, bool unix_sockets)
 {
@@ -70,10 +47,8 @@ static void open_world(struct world *w, bool unix_sockets)
 		w->receiver = b[1];
 		w->from.flags = w->to.flags = STREAM_UNIX;
 	} else {
-		tcp_pair(&w->from.fd, &w->sender);
-		tcp_pair(&w->to.fd, &w->receiver);
-		set_nonblocking(w->sender);
-		set_nonblocking(w->receiver);
+		loopback_pair(&w->from.fd, &w->sender);
+		loopback_pair(&w->to.fd, &w->receiver);
 	}
 	w->to.flags |= STREAM_WRITABLE;
 	w->tools.scratch = malloc(PUMP_SCRATCH_BYTES);
