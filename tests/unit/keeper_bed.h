@@ -454,4 +454,18 @@ static inline void bed_end(void)
 	assert_int_equal(bed_count_fds(), bed.fds_before);
 }
 
+static inline int bed_setup(void **state)
+{
+	(void)state;
+	bed_begin(-1);
+	return 0;
+}
+
+static inline int bed_teardown(void **state)
+{
+	(void)state;
+	bed_end();
+	return 0;
+}
+
 #endif

@@ -10,20 +10,6 @@
 #include "tests/unit/keeper_bed.h"
 #include "tests/unit/loopback.h"
 
-static int setup(void **state)
-{
-	(void)state;
-	bed_begin(-1);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	bed_end();
-	return 0;
-}
-
 /* ------------------------------------------------------------------ keep, forget */
 
 static void keeps_and_forgets(void **state)
@@ -401,13 +387,13 @@ static int setup_small(void **state)
 	limit = limit_before;
 	limit.rlim_cur = 512; /* 80 to keep, 128 more to pass on, 304 that stay free */
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	return setup(state);
+	return bed_setup(state);
 }
 
 static int teardown_small(void **state)
 {
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit_before), 0);
-	return teardown(state);
+	return bed_teardown(state);
 }
 
 static void refuses_when_it_is_full(void **state)
@@ -472,167 +458,6 @@ static void refuses_also_what_passes_through(void **state)
 	assert_int_equal(a->back, 1);
 	assert_int_equal(a->last_back.id, 1199);
 	log_set_level(LOG_LEVEL_WARN);
-}
-
-/* ------------------------------------------------------------------ liars */
-
-static void lie_record(struct fake *a)
-{
-	const struct msg_deposit deposit = { .record = BED_RECORDS, .id = 1 };
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	BED_SAY(a->line, W2K_DEPOSIT, deposit, pair, 2);
-	close(pair[0]);
-	close(pair[1]);
-}
-
-static void lie_fds(struct fake *a)
-{
-	const struct msg_deposit deposit = { .record = 1, .id = 1 };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	BED_SAY(a->line, W2K_DEPOSIT, deposit, &fd, 1);
-	close(fd);
-}
-
-static void lie_no_socket(struct fake *a)
-{
-	const struct msg_deposit deposit = {
-		.record = 1, .id = 1, .flags = MSG_DEPOSIT_CLIENT_ONLY
-	};
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-	BED_SAY(a->line, W2K_DEPOSIT, deposit, &fd, 1);
-	close(fd);
-}
-
-static void lie_flags(struct fake *a)
-{
-	const struct msg_deposit deposit = { .record = 1, .id = 1, .flags = 64 };
-
-	BED_SAY(a->line, W2K_DEPOSIT, deposit, NULL, 0);
-}
-
-static void lie_id(struct fake *a)
-{
-	const struct msg_deposit deposit = { .record = 1 };
-
-	BED_SAY(a->line, W2K_DEPOSIT, deposit, NULL, 0);
-}
-
-static void lie_pipe(struct fake *a)
-{
-	const struct msg_pipe pipe = { .number = 1 };
-	int pair[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	BED_SAY(a->line, W2K_PIPE, pipe, pair, 2);
-	close(pair[0]);
-	close(pair[1]);
-}
-
-static void lie_forget(struct fake *a)
-{
-	fake_forget(a, UINT32_MAX, 1);
-}
-
-static void lie_let_go(struct fake *a)
-{
-	fake_let_go(a, BED_RECORDS, 1);
-}
-
-static void lie_adopted_slot(struct fake *a)
-{
-	const struct msg_adopted answer = { .from_slot = SHM_SLOTS, .id = 1 };
-
-	BED_SAY(a->line, W2K_ADOPTED, answer, NULL, 0);
-}
-
-static void lie_adopted_record(struct fake *a)
-{
-	const struct msg_adopted answer = { .from_slot = 1, .id = 1, .record = BED_RECORDS };
-
-	BED_SAY(a->line, W2K_ADOPTED, answer, NULL, 0);
-}
-
-static void lie_adopted_result(struct fake *a)
-{
-	const struct msg_adopted answer = { .from_slot = 1, .id = 1, .result = 77 };
-
-	BED_SAY(a->line, W2K_ADOPTED, answer, NULL, 0);
-}
-
-static void lie_garbage(struct fake *a)
-{
-	char text[] = "GET / HTTP/1.1";
-
-	assert_true(send(channel_fd(a->line), text, sizeof(text), 0) > 0);
-}
-
-/* Its process is ended, as the master ends one; what it had is others'. */
-static void ends_a_liar(void **state)
-{
-	static void (*const lies[])(struct fake *) = { lie_record, lie_fds, lie_no_socket,
-		lie_flags, lie_id, lie_pipe, lie_forget, lie_let_go, lie_adopted_slot,
-		lie_adopted_record, lie_adopted_result, lie_garbage };
-	struct fake *b = bed_worker(1);
-
-	(void)state;
-	log_set_level(LOG_LEVEL_NONE);
-	for (unsigned i = 0; i < NELEMS(lies); i++) {
-		struct fake *a;
-		int status;
-
-		bed.pids[0] = bed_process();
-		a = bed_worker_of(&bed.boss, 0, bed.pids[0]);
-		fake_deposit(a, 0, 10 + i, 0);
-		lies[i](a);
-		bed_run();
-		assert_int_equal(a->ends, 1);
-		assert_int_equal(waitpid(bed.pids[0], &status, 0), bed.pids[0]);
-		bed.pids[0] = 0;
-		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		BED_ROUTE(0, 1);
-		bed_give(0);
-		bed_run();
-		assert_int_equal(b->adopts, i + 1);
-		fake_answer(b, i, MSG_ADOPTED, i);
-		bed_run();
-		assert_int_equal(bed.boss.given, i + 1);
-	}
-	assert_int_equal(b->ends, 0);
-	log_set_level(LOG_LEVEL_WARN);
-}
-
-/* Answers to what it was never asked, or not any more, change nothing. */
-static void ignores_what_is_not_its(void **state)
-{
-	struct fake *a = bed_worker(0);
-	struct fake *b = bed_worker(1);
-	struct fake *c = bed_worker(2);
-
-	(void)state;
-	fake_deposit(a, 0, 10, 0);
-	BED_ROUTE(0, 1);
-	fake_let_go(a, 0, 10);
-	bed_run();
-	c->adopt[0] = b->adopt[0];
-	fake_answer(c, 0, MSG_ADOPTED, 0);
-	log_set_level(LOG_LEVEL_NONE);
-	fake_forget(a, 0, 10);     /* it is under way */
-	fake_deposit(a, 0, 10, 0); /* the same */
-	fake_let_go(a, 0, 10);
-	bed_run();
-	log_set_level(LOG_LEVEL_WARN);
-	assert_int_equal(a->taken, 0);
-	assert_int_equal(a->refused, 1);
-	assert_int_equal(c->ends + a->ends, 0);
-	fake_answer(b, 0, MSG_ADOPTED, 0);
-	fake_answer(b, 0, MSG_ADOPTED, 1);
-	bed_run();
-	assert_int_equal(a->taken, 1);
-	assert_int_equal(bed_kept(), 1);
 }
 
 /* ------------------------------------------------------------------ ends */
@@ -772,7 +597,7 @@ static void runs_as_a_process(void **state)
 	channel_free(boss.line);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, bed_setup, bed_teardown)
 
 int main(void)
 {
@@ -793,8 +618,6 @@ int main(void)
 			refuses_when_it_is_full, setup_small, teardown_small),
 		cmocka_unit_test_setup_teardown(
 			refuses_also_what_passes_through, setup_small, teardown_small),
-		TEST(ends_a_liar),
-		TEST(ignores_what_is_not_its),
 		TEST(clears_a_slot_that_is_used_again),
 		TEST(outlives_the_master),
 		TEST(stops_at_once),
