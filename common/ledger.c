@@ -146,19 +146,35 @@ int ledger_pipe(int fd, uint64_t *bytes_r)
 
 /* ------------------------------------------------------------------ the sums */
 
-/* The same with a FIN counted or not: what is to be dropped. False when it cannot be. */
-static bool ledger_try(const struct ledger_flow *flow, unsigned fin, uint64_t *drop_r)
+/* More was taken than is queued at the writer or lies in the pipe. */
+static bool ledger_try_carry(const struct ledger_flow *flow, uint64_t written, uint64_t read,
+	struct ledger_found *found_r)
+{
+	if (flow->carry == NULL || flow->to->closed) /* whose queue is gone */
+		return false;
+	found_r->drop = 0;
+	found_r->carried = read - written;
+	found_r->bytes = carry_find(flow->carry, written, found_r->carried);
+	return found_r->bytes != NULL;
+}
+
+/* The same with a FIN counted or not: what is to be dropped, or is carried. False when it cannot be. */
+static bool ledger_try(const struct ledger_flow *flow, unsigned fin, struct ledger_found *found_r)
 {
 	const struct ledger_side *from = flow->from;
 	uint64_t written = flow->to->queued - flow->tx_base + flow->pipe_bytes;
 	uint64_t read = from->received - fin - from->waiting - flow->rx_base;
 
 	if (flow->to->queued < flow->tx_base ||
-		from->received < fin + from->waiting + flow->rx_base || written < read)
+		from->received < fin + from->waiting + flow->rx_base)
 		return false;
-	*drop_r = written - read;
-	/* A pipe is filled from a socket that has nothing to drop. */
-	return *drop_r <= from->waiting && (flow->pipe_bytes == 0 || *drop_r == 0);
+	if (written < read)
+		return ledger_try_carry(flow, written, read, found_r);
+	found_r->drop = written - read;
+	found_r->carried = 0;
+	/* A pipe is filled from a socket that has nothing to drop, and so is what is carried. */
+	return found_r->drop <= from->waiting &&
+		(found_r->drop == 0 || (flow->pipe_bytes == 0 && flow->carry == NULL));
 }
 
 /* Closed, and it fits with and without a FIN. Returns 0 or 1, or -1 when nobody can tell. */
@@ -192,20 +208,20 @@ const char *ledger_find(const struct ledger_flow *flow, struct ledger_found *fou
 	const struct ledger_side *from = flow->from;
 	const char *fault = ledger_fault(flow);
 	bool either = from->closed || from->fin_unsure;
-	uint64_t drop[2];
+	struct ledger_found found[2];
 	bool fits[2];
 	int fin;
 
 	if (fault != NULL)
 		return fault;
-	fits[0] = (either || !from->fin_in) && ledger_try(flow, 0, &drop[0]);
-	fits[1] = (either || from->fin_in) && ledger_try(flow, 1, &drop[1]);
+	fits[0] = (either || !from->fin_in) && ledger_try(flow, 0, &found[0]);
+	fits[1] = (either || from->fin_in) && ledger_try(flow, 1, &found[1]);
 	if (!fits[0] && !fits[1])
 		return "bytes are missing, or more than was there";
 	fin = fits[0] && fits[1] ? ledger_which(flow) : fits[1];
 	if (fin < 0)
 		return "whether an end came before its end by a reset is not known";
-	found_r->drop = drop[fin];
+	*found_r = found[fin];
 	found_r->forwarded = flow->to->queued - flow->tx_base;
 	found_r->reset = from->closed && (from->error || !flow->ended || fin == 0);
 	found_r->fin = from->fin_in || (fin == 1 && !found_r->reset);

@@ -1,5 +1,5 @@
-/* What the kernel knows of the bytes of a relay whose worker died: how many were sent and not yet dropped, and which of
- * the two ends of a stream came.
+/* What the kernel knows of the bytes of a relay whose worker died: how many were sent and not yet dropped, or taken and not
+ * yet sent, and which of the two ends of a stream came.
  *
  * The arithmetic is that of common/record.h. It needs two plain TCP sockets that nobody else touches, and never
  * guesses: what fits two answers is not proven.
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/carry.h"
 #include "common/must.h"
 
 /* One socket, at one instant. */
@@ -43,12 +44,15 @@ struct ledger_flow {
 	uint64_t rx_base; /* of from */
 	uint64_t tx_base; /* of to */
 	uint64_t pipe_bytes;
+	const struct carry *carry; /* what its worker carried was this flow's; NULL: it was not */
 	bool ended; /* we passed a FIN on to from: then that can be closed without a reset */
 };
 
 struct ledger_found {
 	uint64_t forwarded; /* queued at the writer, of all that was ever read */
 	uint64_t drop;      /* of these are still in from's queue */
+	uint64_t carried;   /* taken from it, and neither queued at the writer nor in the pipe: */
+	const char *bytes;  /* these, in flow's carry; they come behind those in the pipe */
 	bool fin;           /* the reader's FIN came, behind what is in its queue */
 	bool reset;         /* it was reset, behind the same */
 };

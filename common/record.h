@@ -10,9 +10,10 @@
  *     forwarded by reading = consumed - rx_base          of one side
  *     forwarded by writing = queued - tx_base            of the other
  *
- * differ by exactly what was sent and not yet dropped, less what lies in the direction's pipe. rx_base
- * counts bytes that were read and not passed on (a PROXY header that came in), tx_base those sent that
- * nobody had sent to us (a PROXY header that goes out). Both are set before the first byte is relayed.
+ * differ by exactly what was sent and not yet dropped, or taken and not yet sent (common/carry.h), less what lies
+ * in the direction's pipe. rx_base counts bytes that were read and not passed on (a PROXY header that came in),
+ * tx_base those sent that nobody had sent to us (a PROXY header that goes out). Both are set before the first byte
+ * is relayed.
  */
 #ifndef PROXYD_COMMON_RECORD_H
 #define PROXYD_COMMON_RECORD_H

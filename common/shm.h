@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/carry.h"
 #include "common/events.h"
 #include "common/histogram.h"
 #include "common/history.h"
@@ -33,7 +34,7 @@
 
 /* Of everything that lies in it; a test builds a second binary with another one. */
 #ifndef SHM_VERSION
-#define SHM_VERSION 4
+#define SHM_VERSION 5
 #endif
 
 enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_KEEPER, SHM_READER };
@@ -334,6 +335,8 @@ struct shm_slot {
 	struct shm_frontend_counters frontends[SHM_FRONTENDS_MAX];
 	struct shm_server_counters servers[SHM_SERVERS_MAX];
 	struct shm_backend_counters backends[SHM_BACKENDS_MAX];
+
+	struct carry carry; /* of the worker that has this slot, or died in it */
 
 	/* Untouched, and not to be touched, while the counter beside says 0. */
 	struct histogram connect[SHM_BACKENDS_MAX];  /* time to connect; connects */

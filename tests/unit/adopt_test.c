@@ -13,21 +13,24 @@ struct world {
 	struct bed bed;
 	struct traffic traffic;
 	int listeners[4];
-	uint64_t cut; /* directions that were cut off between sending and dropping */
+	uint64_t cut;     /* directions that were cut off between sending and dropping */
+	uint64_t carried; /* the same, between taking and sending */
+	uint64_t made_carry;
 };
 
 /* What was sent and not dropped, of the relays that it leaves behind. */
 static void count_cut(struct bed *bed, uint32_t slot)
 {
 	struct world *w = (struct world *)(void *)bed; /* its first member */
+	const struct carry *carry = &shm_slot(bed->shm, slot)->carry;
 
 	for (uint32_t i = 0; i < BED_RECORDS; i++) {
 		const struct entry *entry = &w->bed.entries[slot][i];
 		struct ledger_side client;
 		struct ledger_side server;
 		struct ledger_flow flows[2] = {
-			{ &client, &server, entry->fds[0], 0, 0, 0, false },
-			{ &server, &client, entry->fds[1], 0, 0, 0, false },
+			{ .from = &client, .to = &server, .from_fd = entry->fds[0] },
+			{ .from = &server, .to = &client, .from_fd = entry->fds[1] },
 		};
 
 		if (entry->state == ENTRY_FREE || ledger_look(entry->fds[0], false, &client) < 0 ||
@@ -37,7 +40,12 @@ static void count_cut(struct bed *bed, uint32_t slot)
 		for (int k = 0; k < 2; k++) {
 			struct ledger_found found;
 
-			w->cut += ledger_find(&flows[k], &found) == NULL && found.drop > 0;
+			if (carry_is(carry, entry->id, k == 0))
+				flows[k].carry = carry;
+			if (ledger_find(&flows[k], &found) != NULL)
+				continue;
+			w->cut += found.drop > 0;
+			w->carried += found.carried > 0;
 		}
 	}
 }
@@ -207,11 +215,12 @@ static void say(const struct world *w, const char *what, unsigned n)
 {
 	print_message(
 		"%u %s: %llu relays moved, %llu pipes and %llu of them given, %llu deposited, %llu ended well, "
-		"%llu MB right, %llu connected anew, %llu ways cut\n",
+		"%llu MB right, %llu connected anew, %llu ways cut, %llu carried\n",
 		n, what, (unsigned long long)w->bed.moved, (unsigned long long)w->bed.pipes_made,
 		(unsigned long long)w->bed.pipes_given, (unsigned long long)w->bed.deposits,
 		(unsigned long long)w->traffic.ended, (unsigned long long)w->traffic.bytes >> 20,
-		(unsigned long long)w->traffic.retried, (unsigned long long)w->cut);
+		(unsigned long long)w->traffic.retried, (unsigned long long)w->cut,
+		(unsigned long long)w->carried);
 }
 
 /* ------------------------------------------------------------------ dead workers */
@@ -238,6 +247,97 @@ static void run_kills(unsigned kills, uint32_t conns, long most_us)
 	assert_counted(&w, kills);
 	say(&w, "kills", kills);
 	world_close(&w);
+}
+
+/* How many relays the keeper has, of a slot or of all. */
+static uint32_t kept(const struct bed *bed, uint32_t of)
+{
+	uint32_t n = 0;
+
+	for (uint32_t slot = 0; slot < BED_SLOTS; slot++) {
+		for (uint32_t i = 0; i < BED_RECORDS; i++)
+			n += (of == BED_SLOTS || of == slot) &&
+				bed->entries[slot][i].state == ENTRY_KEPT;
+	}
+	return n;
+}
+
+static struct bed_worker *busiest_worker(struct bed *bed)
+{
+	struct bed_worker *worker = random_worker(bed);
+
+	for (uint32_t slot = 0; slot < BED_SLOTS; slot++) {
+		if (kept(bed, slot) > kept(bed, worker->slot))
+			worker = &bed->workers[slot];
+	}
+	return worker;
+}
+
+/* As if each worker had died in the middle of carrying: what waits at one of its relays is taken, and some of it sent. */
+static void carry_one(struct bed *bed, uint32_t slot)
+{
+	struct world *w = (struct world *)(void *)bed;
+	struct carry *carry = &shm_slot(bed->shm, slot)->carry;
+
+	count_cut(bed, slot);
+	if (carry->relay != 0)
+		return;
+	for (uint32_t i = 0; i < BED_RECORDS; i++) {
+		const struct entry *entry = &bed->entries[slot][i];
+		const bool up = rand() % 2 == 0;
+		const int from_fd = entry->fds[up ? 0 : 1];
+		const int to_fd = entry->fds[up ? 1 : 0];
+		struct ledger_side from;
+		struct ledger_side to;
+		struct ledger_flow flow = { .from = &from, .to = &to, .from_fd = from_fd };
+		struct ledger_found found;
+		ssize_t taken;
+
+		if (entry->state != ENTRY_KEPT || ledger_look(from_fd, !up, &from) < 0 ||
+			ledger_look(to_fd, up, &to) < 0 || from.waiting == 0 ||
+			ledger_find(&flow, &found) != NULL || found.drop > 0)
+			continue;
+		carry_begin(carry, entry->id, up, found.forwarded);
+		taken = recv(from_fd, carry->bytes, CARRY_BYTES, 0);
+		assert_true(taken > 0);
+		(void)!send(to_fd, carry->bytes, (size_t)(rand() % taken), MSG_NOSIGNAL);
+		w->made_carry++;
+		return;
+	}
+}
+
+static void test_deaths_while_carrying(void **state)
+{
+	static struct world w;
+	const unsigned deaths = 60;
+
+	(void)state;
+	only = CHAT;
+	world_open(&w, 60, "0");
+	w.bed.on_buried = carry_one;
+	bed_spawn(&w.bed);
+	bed_spawn(&w.bed);
+	wait_ready(&w, 2);
+	while (!traffic_all_established(&w.traffic))
+		world_step(&w);
+	for (unsigned i = 0; i < deaths; i++) {
+		struct bed_worker *worker;
+
+		world_run(&w, 2000);
+		worker = busiest_worker(&w.bed);
+		kill(worker->pid, SIGKILL);
+		for (int k = 0; k < 20; k++) /* bytes come for a worker that is dead */
+			world_step(&w);
+		bed_bury(&w.bed, worker);
+		bed_spawn(&w.bed);
+		wait_ready(&w, 2);
+	}
+	calm_down(&w);
+	assert_counted(&w, deaths);
+	assert_true(w.made_carry > deaths / 2);
+	say(&w, "deaths, most of them while carrying", deaths);
+	world_close(&w);
+	only = KINDS;
 }
 
 static void test_kills(void **state)
@@ -466,6 +566,17 @@ static void new_keeper(struct world *w)
 }
 
 /* It dies while relays are on their way; then a worker dies, whose relays the new one must have. */
+/* A worker's death before that would be one too many. */
+static void run_until_kept(struct world *w)
+{
+	uint64_t until = clock_now_ms() + 5000;
+
+	while (kept(&w->bed, BED_SLOTS) < shm_shared(w->bed.shm)->active) {
+		assert_true(clock_now_ms() < until);
+		world_step(w);
+	}
+}
+
 static void test_keepers(void **state)
 {
 	static struct world w;
@@ -490,6 +601,7 @@ static void test_keepers(void **state)
 		new_keeper(&w);
 		world_run(&w, 5000);
 		if (i % 4 == 0) {
+			run_until_kept(&w);
 			kill_worker(&w, random_worker(&w.bed));
 			bed_spawn(&w.bed);
 			wait_ready(&w, 2);
@@ -853,6 +965,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kills),
 		cmocka_unit_test(test_kills_under_small_messages),
+		cmocka_unit_test(test_deaths_while_carrying),
 		cmocka_unit_test(test_kills_of_two),
 		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_leaves_when_the_keeper_is_full),

@@ -40,6 +40,7 @@ struct world {
 	uint64_t tx_base;
 	bool ended;
 	int pipe[2];
+	const struct carry *carry;
 };
 
 static socklen_t loopback(int family, struct sockaddr_storage *addr_r)
@@ -173,7 +174,13 @@ static const char *find(struct world *w, struct ledger_found *found_r)
 {
 	struct ledger_side from;
 	struct ledger_side to;
-	struct ledger_flow flow = { &from, &to, w->from, w->rx_base, w->tx_base, 0, w->ended };
+	struct ledger_flow flow = { .from = &from,
+		.to = &to,
+		.from_fd = w->from,
+		.rx_base = w->rx_base,
+		.tx_base = w->tx_base,
+		.carry = w->carry,
+		.ended = w->ended };
 
 	assert_int_equal(ledger_look(w->from, false, &from), 0);
 	assert_int_equal(ledger_look(w->to, true, &to), 0);
@@ -638,6 +645,136 @@ static void test_pipe_decides(void **state)
 	world_close(&w);
 }
 
+/* ------------------------------------------------------------------ carried */
+
+static void assert_carried(struct world *w, uint64_t carried, size_t at, unsigned ends)
+{
+	struct ledger_found found;
+	const char *why = find(w, &found);
+
+	if (why != NULL)
+		print_message("%s\n", why);
+	assert_null(why);
+	assert_int_equal(found.drop, 0);
+	assert_int_equal(found.carried, carried);
+	if (carried > 0)
+		assert_ptr_equal(found.bytes, w->carry->bytes + at);
+	assert_int_equal(found.fin, (ends & FIN) != 0);
+	assert_int_equal(found.reset, (ends & RESET) != 0);
+}
+
+static void take(struct world *w, struct carry *carry, size_t len)
+{
+	w->carry = carry;
+	assert_int_equal(recv(w->from, carry->bytes, len, 0), len);
+	settle();
+}
+
+static void test_carried(void **state)
+{
+	static struct carry carry;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	put_all(w.client, 9000);
+	forward(&w, 5000, 5000);
+	carry_begin(&carry, 1, true, 5000);
+	w.carry = &carry;
+	assert_carried(&w, 0, 0, 0); /* killed before the first call */
+	take(&w, &carry, 3000);
+	assert_carried(&w, 3000, 0, 0);
+	put_all(w.to, 1200); /* some of it was sent */
+	assert_carried(&w, 1800, 1200, 0);
+	assert_int_equal(write(w.pipe[1], carry.bytes + 1200, 1000), 1000); /* and into the pipe */
+	assert_carried(&w, 800, 2200, 0);
+	assert_int_equal(write(w.pipe[1], carry.bytes + 2200, 800), 800);
+	assert_carried(&w, 0, 0, 0);
+	flush_pipe(&w, 1800);
+	shutdown(w.client, SHUT_WR);
+	settle();
+	assert_carried(&w, 0, 0, FIN);
+	carry_begin(&carry, 1, true, 8000);
+	take(&w, &carry, 1000);
+	assert_carried(&w, 1000, 0, FIN);
+	world_close(&w);
+}
+
+static void test_carried_and_a_reset(void **state)
+{
+	static struct carry carry;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	put_all(w.client, 4000);
+	carry_begin(&carry, 1, true, 0);
+	take(&w, &carry, 2500);
+	reset(&w.client);
+	assert_carried(&w, 2500, 0, RESET);
+	world_close(&w);
+}
+
+/* What is missing is not what was carried. */
+static void test_carried_is_not_enough(void **state)
+{
+	static struct carry carry;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	put_all(w.client, 4000);
+	carry_begin(&carry, 1, true, 1); /* one byte further */
+	take(&w, &carry, 2500);
+	assert_unproven(&w, "missing");
+	carry_begin(&carry, 1, true, 0);
+	assert_carried(&w, 2500, 0, 0);
+	w.carry = NULL; /* another flow's */
+	assert_unproven(&w, "missing");
+	world_close(&w);
+
+	world_open(&w);
+	put_all(w.client, CARRY_BYTES + 2);
+	settle();
+	w.carry = &carry;
+	carry_begin(&carry, 1, true, 0);
+	assert_int_equal(
+		recv(w.from, NULL, CARRY_BYTES + 2, MSG_TRUNC | MSG_WAITALL), CARRY_BYTES + 2);
+	assert_unproven(&w, "missing"); /* more than there is room for */
+	world_close(&w);
+}
+
+/* Nobody looks and carries at once. */
+static void test_carried_and_a_rest(void **state)
+{
+	static struct carry carry;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	put_all(w.client, 4000);
+	forward(&w, 2500, 0);
+	w.carry = &carry;
+	carry_begin(&carry, 1, true, 0);
+	assert_unproven(&w, "missing");
+	world_close(&w);
+}
+
+static void test_carried_to_a_writer_that_was_reset(void **state)
+{
+	static struct carry carry;
+	struct world w;
+
+	(void)state;
+	world_open(&w);
+	put_all(w.client, 4000);
+	carry_begin(&carry, 1, true, 0);
+	take(&w, &carry, 2500);
+	reset(&w.origin);
+	assert_unproven(&w, "missing");
+	world_close(&w);
+}
+
 /* ------------------------------------------------------------------ without counts */
 
 static void test_unix(void **state)
@@ -862,6 +999,11 @@ int main(void)
 		cmocka_unit_test(test_pipe),
 		cmocka_unit_test(test_pipe_and_a_rest),
 		cmocka_unit_test(test_pipe_decides),
+		cmocka_unit_test(test_carried),
+		cmocka_unit_test(test_carried_and_a_reset),
+		cmocka_unit_test(test_carried_is_not_enough),
+		cmocka_unit_test(test_carried_and_a_rest),
+		cmocka_unit_test(test_carried_to_a_writer_that_was_reset),
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_mptcp),
 		cmocka_unit_test(test_no_socket),

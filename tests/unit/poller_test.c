@@ -25,7 +25,8 @@ struct world {
 	struct pump_tools tools;
 	int sender;
 	int receiver;
-	uint64_t moved;
+	struct carry carry;
+	struct pump_books books;
 	uint32_t in_pipe;
 };
 
@@ -50,7 +51,9 @@ static void open_world(struct world *w)
 	w->base = poller_event_base();
 	w->poller = poller_new(w->base);
 	w->tools.scratch = malloc(PUMP_SCRATCH_BYTES);
+	w->tools.carry = &w->carry;
 	w->tools.pipes = pipes_new(2);
+	w->books = (struct pump_books){ .relay = 1, .in_pipe = &w->in_pipe };
 	open_stream(w, &w->from, &w->sender);
 	open_stream(w, &w->to, &w->receiver);
 	event_base_loop(w->base, EVLOOP_NONBLOCK);
@@ -71,7 +74,7 @@ static void close_world(struct world *w)
 
 static enum pump_result run(struct world *w)
 {
-	return pump_run(&w->pump, &w->from, &w->to, &w->tools, &w->moved, &w->in_pipe);
+	return pump_run(&w->pump, &w->from, &w->to, &w->tools, &w->books);
 }
 
 /* What a turn of the loop does. */
@@ -321,7 +324,7 @@ static void test_rest_and_again(void **state)
 	stream_rest(&w.from);
 	say(&w, "hello", 0);
 	assert_int_equal(turn(&w), PUMP_BLOCKED);
-	assert_int_equal(w.moved, 0);
+	assert_int_equal(w.books.forwarded, 0);
 	assert_int_equal(stream_watch(&w.from), 0);
 	assert_int_equal(turn(&w), PUMP_BLOCKED);
 	expect_received(&w, "hello");

@@ -28,7 +28,8 @@ struct world {
 	int receiver;
 	struct pump pump;
 	struct pump_tools tools;
-	uint64_t moved;
+	struct carry carry;
+	struct pump_books books;
 	uint32_t in_pipe;
 };
 
@@ -52,7 +53,9 @@ static void open_world(struct world *w, bool unix_sockets)
 	}
 	w->to.flags |= STREAM_WRITABLE;
 	w->tools.scratch = malloc(PUMP_SCRATCH_BYTES);
+	w->tools.carry = &w->carry;
 	w->tools.pipes = pipes_new(2);
+	w->books = (struct pump_books){ .relay = 1, .in_pipe = &w->in_pipe };
 }
 
 static void close_world(struct world *w)
@@ -66,6 +69,14 @@ static void close_world(struct world *w)
 		close(w->receiver);
 	close(w->from.fd);
 	close(w->to.fd);
+}
+
+/* TCP of which the kernel keeps counts: what is short is carried. */
+static void open_plain(struct world *w)
+{
+	open_world(w, false);
+	w->from.flags |= STREAM_PLAIN;
+	w->to.flags |= STREAM_PLAIN;
 }
 
 /* The part of the event loop: what poll says now. */
@@ -85,7 +96,7 @@ static void note_ready(struct world *w)
 static enum pump_result turn(struct world *w)
 {
 	note_ready(w);
-	return pump_run(&w->pump, &w->from, &w->to, &w->tools, &w->moved, &w->in_pipe);
+	return pump_run(&w->pump, &w->from, &w->to, &w->tools, &w->books);
 }
 
 static void get_info(int fd, struct tcp_info *info_r)
@@ -120,8 +131,8 @@ static uint64_t kernel_queued(int fd)
 
 static void assert_ledger(const struct world *w)
 {
-	assert_int_equal(kernel_queued(w->to.fd), w->moved);
-	assert_int_equal(kernel_consumed(w->from.fd), w->moved + w->in_pipe);
+	assert_int_equal(kernel_queued(w->to.fd), w->books.forwarded);
+	assert_int_equal(kernel_consumed(w->from.fd), w->books.forwarded + w->in_pipe);
 }
 
 static unsigned char pattern(uint64_t at)
@@ -160,6 +171,8 @@ struct stream_case {
 	size_t receive_most;
 	unsigned receive_every; /* turns */
 	bool unix_sockets;
+	bool plain;
+	int buffer;                     /* of the writer; 0: what the kernel thinks */
 	enum { NEVER, EITHER } splices; /* how much waits at once is the kernel's to say */
 };
 
@@ -169,9 +182,15 @@ static void run_case(const struct stream_case *c)
 	uint64_t sent = 0;
 	uint64_t received = 0;
 	bool spliced = false;
+	bool spilled = false;
 	enum pump_result result = PUMP_BLOCKED;
 
-	open_world(&w, c->unix_sockets);
+	if (c->plain)
+		open_plain(&w);
+	else
+		open_world(&w, c->unix_sockets);
+	if (c->buffer > 0)
+		setsockopt(w.to.fd, SOL_SOCKET, SO_SNDBUF, &c->buffer, sizeof(c->buffer));
 	for (unsigned i = 0; received < c->total || result != PUMP_FIN; i++) {
 		uint64_t left = c->total - sent;
 
@@ -188,21 +207,31 @@ static void run_case(const struct stream_case *c)
 		if (i % c->receive_every == 0)
 			received +=
 				receive_some(&w, received, (size_t)rand() % c->receive_most + 1);
+		assert_int_equal(w.carry.relay, 0);
+		spilled |= c->plain && w.in_pipe > 0 && w.pump.streak > 0;
+		if (rand() % 8 == 0)
+			pump_answered(&w.pump);
 	}
-	assert_int_equal(w.moved, c->total);
+	assert_int_equal(w.books.forwarded, c->total);
 	assert_null(w.pump.pipe);
 	assert_true(c->splices == EITHER || !spliced);
+	assert_true(c->buffer == 0 || spilled);
 	close_world(&w);
 }
 
 static void test_streams_arrive_and_the_ledger_holds(void **state)
 {
 	static const struct stream_case cases[] = {
-		{ "single bytes", 2000, 1, 1, 1, false, NEVER },
-		{ "small messages", 200000, 700, 4096, 1, false, NEVER },
-		{ "a slow reader", 6 << 20, 1 << 20, 9000, 3, false, EITHER },
-		{ "bulk", 64 << 20, 1 << 20, 1 << 20, 1, false, EITHER },
-		{ "unix sockets", 4 << 20, 1 << 18, 1 << 18, 1, true, NEVER },
+		{ "single bytes", 2000, 1, 1, 1, false, false, 0, NEVER },
+		{ "small messages", 200000, 700, 4096, 1, false, false, 0, NEVER },
+		{ "a slow reader", 6 << 20, 1 << 20, 9000, 3, false, false, 0, EITHER },
+		{ "bulk", 64 << 20, 1 << 20, 1 << 20, 1, false, false, 0, EITHER },
+		{ "unix sockets", 4 << 20, 1 << 18, 1 << 18, 1, true, false, 0, NEVER },
+		{ "single bytes, carried", 2000, 1, 1, 1, false, true, 0, NEVER },
+		{ "small messages, carried", 200000, 700, 4096, 1, false, true, 0, NEVER },
+		{ "a slow reader, carried", 6 << 20, 1 << 20, 9000, 3, false, true, 0, EITHER },
+		{ "carried without room", 2 << 20, 40000, 6000, 3, false, true, 5000, EITHER },
+		{ "bulk at last", 64 << 20, 1 << 20, 1 << 20, 1, false, true, 0, EITHER },
 	};
 
 	(void)state;
@@ -222,7 +251,7 @@ static void test_a_cut_turn_is_found_by_arithmetic(void **state)
 	(void)state;
 	open_world(&w, false);
 	send_some(&w, 0, 9000);
-	while (kernel_consumed(w.from.fd) == 0 && w.moved < 4000)
+	while (kernel_consumed(w.from.fd) == 0 && w.books.forwarded < 4000)
 		(void)turn(&w);
 	send_some(&w, 9000, 5000);
 	usleep(10000);
@@ -246,7 +275,7 @@ static void test_a_fin_comes_after_the_last_byte(void **state)
 	usleep(10000);
 	while (turn(&w) != PUMP_FIN)
 		continue;
-	assert_int_equal(w.moved, 100000);
+	assert_int_equal(w.books.forwarded, 100000);
 	assert_ledger(&w);
 	close_world(&w);
 }
@@ -275,7 +304,7 @@ static void test_a_reset_comes_after_what_was_received(void **state)
 		result = turn(&w);
 	} while (result == PUMP_BLOCKED);
 	assert_int_equal(result, PUMP_FROM_RESET);
-	assert_int_equal(w.moved, 5000);
+	assert_int_equal(w.books.forwarded, 5000);
 	assert_true(w.from.flags & STREAM_RESET);
 	close_world(&w);
 }
@@ -294,6 +323,49 @@ static void test_a_reset_writer_is_told_apart(void **state)
 	close_world(&w);
 }
 
+/* While nobody answers only so much is carried: then a slow reader's bytes wait at the sender. */
+static void test_a_burst_is_not_carried(void **state)
+{
+	struct world w;
+	uint64_t carried;
+
+	(void)state;
+	open_plain(&w);
+	for (uint64_t sent = 0; sent < 1 << 20;) {
+		sent += send_some(&w, sent, 1000);
+		(void)turn(&w);
+		receive_some(&w, sent, 0);
+		(void)!recv(w.receiver, NULL, 1 << 20, MSG_TRUNC);
+	}
+	carried = w.pump.burst * 64ULL;
+	assert_in_range(carried, 128 << 10, (128 << 10) + 1024);
+	assert_true(w.books.forwarded > carried);
+	pump_answered(&w.pump);
+	send_some(&w, 0, 1000);
+	usleep(1000);
+	(void)turn(&w);
+	assert_int_equal(w.pump.burst, (1000 + 63) / 64);
+	close_world(&w);
+}
+
+/* Without a pipe in reserve nothing is carried. */
+static void test_no_pipe_no_carry(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_plain(&w);
+	pipes_free(w.tools.pipes);
+	w.tools.pipes = pipes_new(0);
+	send_some(&w, 0, 1000);
+	usleep(1000);
+	(void)turn(&w);
+	assert_int_equal(w.books.forwarded, 1000);
+	assert_int_equal(w.pump.burst, 0);
+	assert_ledger(&w);
+	close_world(&w);
+}
+
 /* One relay cannot keep the worker to itself; what keeps the buffers full is spliced. */
 static void test_bulk_is_spliced_within_a_budget(void **state)
 {
@@ -306,13 +378,13 @@ static void test_bulk_is_spliced_within_a_budget(void **state)
 	(void)state;
 	open_world(&w, false);
 	for (int i = 0; i < 400; i++) {
-		uint64_t before = w.moved;
+		uint64_t before = w.books.forwarded;
 
 		for (int j = 0; j < 8; j++)
 			sent += send_some(&w, sent, 1 << 20);
 		(void)turn(&w);
 		spliced |= w.pump.mode == PUMP_SPLICE;
-		most = w.moved - before > most ? w.moved - before : most;
+		most = w.books.forwarded - before > most ? w.books.forwarded - before : most;
 		for (int j = 0; j < 8; j++)
 			received += receive_some(&w, received, 1 << 20);
 	}
@@ -329,6 +401,8 @@ int main(void)
 		cmocka_unit_test(test_a_fin_comes_after_the_last_byte),
 		cmocka_unit_test(test_a_reset_comes_after_what_was_received),
 		cmocka_unit_test(test_a_reset_writer_is_told_apart),
+		cmocka_unit_test(test_a_burst_is_not_carried),
+		cmocka_unit_test(test_no_pipe_no_carry),
 		cmocka_unit_test(test_bulk_is_spliced_within_a_budget),
 	};
 

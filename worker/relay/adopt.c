@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "common/channel.h"
 #include "common/child.h"
@@ -49,18 +50,39 @@ static void adopt_keep_fd(struct adoption *adoption, int fd)
 
 /* ------------------------------------------------------------------ it is ours */
 
+static bool adopt_wants_pipe(const struct adoption *adoption, const struct adopt_flow *flow)
+{
+	return adoption->record.state == RELAY_RELAYING &&
+		flow->pipe_bytes + flow->found.carried > 0;
+}
+
+/* With what lies in it, and what was carried: in a pipe from now on. Should we die before the record is ours, who comes next
+ * finds the same: an old pipe has more in it then, and less is missing. */
 static struct pipe *adopt_pipe(struct adoption *adoption, struct adopt_flow *flow)
 {
+	struct pipes *pipes = adoption->relays->tools.pipes;
+	const size_t carried = (size_t)flow->found.carried;
 	struct pipe *pipe;
 
-	if (flow->pipe_bytes == 0 || adoption->record.state != RELAY_RELAYING)
+	if (!adopt_wants_pipe(adoption, flow))
 		return NULL;
-	pipe = pipes_adopt(adoption->relays->tools.pipes, flow->pipe[PIPE_READ],
-		flow->pipe[PIPE_WRITE], (uint32_t)flow->pipe_bytes);
-	if (pipe != NULL) {
-		adopt_keep_fd(adoption, flow->pipe[PIPE_READ]);
-		adopt_keep_fd(adoption, flow->pipe[PIPE_WRITE]);
+	if (flow->pipe_bytes == 0) {
+		pipe = pipes_take(pipes);
+	} else {
+		pipe = pipes_adopt(pipes, flow->pipe[PIPE_READ], flow->pipe[PIPE_WRITE],
+			(uint32_t)flow->pipe_bytes);
+		if (pipe != NULL) {
+			adopt_keep_fd(adoption, flow->pipe[PIPE_READ]);
+			adopt_keep_fd(adoption, flow->pipe[PIPE_WRITE]);
+		}
 	}
+	if (pipe == NULL || carried == 0)
+		return pipe;
+	if (write(pipe->write_fd, flow->found.bytes, carried) != (ssize_t)carried) {
+		pipes_leave(pipes, pipe);
+		return NULL;
+	}
+	pipe->bytes += (uint32_t)carried;
 	return pipe;
 }
 
@@ -231,10 +253,8 @@ static bool adopt_own(struct adoption *adoption, struct relay *relay)
 		pump_resume(&relay->up, up);
 	if (down != NULL)
 		pump_resume(&relay->down, down);
-	if ((up == NULL && adoption->up.pipe_bytes > 0 &&
-		    adoption->record.state == RELAY_RELAYING) ||
-		(down == NULL && adoption->down.pipe_bytes > 0 &&
-			adoption->record.state == RELAY_RELAYING) ||
+	if ((up == NULL && adopt_wants_pipe(adoption, &adoption->up)) ||
+		(down == NULL && adopt_wants_pipe(adoption, &adoption->down)) ||
 		adopt_open(adoption, relay, true) < 0 || adopt_open(adoption, relay, false) < 0) {
 		adopt_disown(relay);
 		return false;

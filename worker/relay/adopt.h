@@ -19,8 +19,8 @@ enum { PIPE_READ, PIPE_WRITE };
 
 /* One direction. */
 struct adopt_flow {
-	int pipe[2]; /* borrowed from the message; -1: none came */
-	uint64_t pipe_bytes;
+	int pipe[2];         /* borrowed from the message; -1: none came */
+	uint64_t pipe_bytes; /* lying in it */
 	struct ledger_found found;
 };
 

@@ -131,6 +131,7 @@ static const char *adopt_prove_flow(struct adoption *adoption, bool up)
 	const struct record_side *to = up ? &record->server_side : &record->client;
 	uint8_t other = up ? record->down_flow : record->up_flow;
 	uint8_t from_side = up ? RECORD_CLIENT : RECORD_SERVER;
+	const struct carry *carry = &shm_slot(adoption->relays->shm, adoption->which->slot)->carry;
 	struct adopt_flow *ours = up ? &adoption->up : &adoption->down;
 	const struct ledger_flow flow = {
 		.from = up ? &adoption->client_side : &adoption->server_side,
@@ -139,6 +140,7 @@ static const char *adopt_prove_flow(struct adoption *adoption, bool up)
 		.rx_base = from->rx_base,
 		.tx_base = to->tx_base,
 		.pipe_bytes = ours->pipe_bytes,
+		.carry = carry_is(carry, record->id, up) ? carry : NULL,
 		.ended = other == FLOW_DONE && (record->resets & from_side) == 0,
 	};
 

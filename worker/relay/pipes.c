@@ -143,6 +143,20 @@ static struct pipe *pipe_make(struct pipes *pipes)
 	return NULL;
 }
 
+bool pipes_ready(struct pipes *pipes)
+{
+	struct pipe *pipe = pipes->waiting;
+
+	if (pipe == NULL) {
+		pipe = pipe_make(pipes);
+		if (pipe == NULL)
+			return false;
+		pipe->next = NULL;
+		pipes->waiting = pipe;
+	}
+	return pipe->kept || pipe_keep(pipes, pipe);
+}
+
 struct pipe *pipes_take(struct pipes *pipes)
 {
 	struct pipe *pipe = pipes->waiting;

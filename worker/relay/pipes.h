@@ -37,6 +37,9 @@ void pipes_keep(struct pipes *pipes, pipe_deposit_fn *deposit, void *arg);
 /* Deposits what is not. False when not all could be: to be tried again. */
 MUST_USE bool pipes_deposit(struct pipes *pipes);
 
+/* Whether pipes_take has one for certain when it is asked next. Cheap. */
+bool pipes_ready(struct pipes *pipes);
+
 /* A pipe that is empty and big enough to be worth it, or NULL: then copy. */
 struct pipe *pipes_take(struct pipes *pipes);
 

@@ -3,6 +3,11 @@
 
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/child.h"
+#include "common/log.h"
 
 #define PUMP_PEEK_FIRST_BYTES (16U << 10)
 #define PUMP_PEEK_LEAST_BYTES (4U << 10)
@@ -13,6 +18,11 @@
 #define PUMP_BULK_STREAK  3
 #define PUMP_SMALL_BYTES  (16U << 10)
 #define PUMP_SMALL_STREAK 4
+
+/* How much is carried in one direction while nothing comes back: in units, each message rounded up. A peer that answers
+ * has read. */
+#define PUMP_BURST_UNIT 64
+#define PUMP_BURST_MOST ((128U << 10) / PUMP_BURST_UNIT)
 
 static enum pump_result pump_broken(enum pump_result which, ssize_t why)
 {
@@ -32,18 +42,26 @@ static void pump_learn(struct pump *pump, size_t peeked, size_t sent)
 			peeked < PUMP_SCRATCH_BYTES / 2 ? (uint32_t)peeked * 2 : PUMP_SCRATCH_BYTES;
 }
 
+static void pump_note_burst(struct pump *pump, size_t taken)
+{
+	pump->burst = (uint16_t)(pump->burst + (taken + PUMP_BURST_UNIT - 1) / PUMP_BURST_UNIT);
+	if (taken == CARRY_BYTES) {
+		pump->streak++;
+		pump->peek_bytes = PUMP_SCRATCH_BYTES;
+	} else {
+		pump->streak = 0;
+	}
+}
+
+/* ------------------------------------------------------------------ look */
+
 /* One peek, send and drop. Returns the bytes moved, or 0 with *result_r. */
-static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *to,
+static size_t pump_look(struct pump *pump, struct stream *from, struct stream *to,
 	const struct pump_tools *tools, enum pump_result *result_r)
 {
 	ssize_t peeked;
 	ssize_t sent;
 
-	*result_r = PUMP_BLOCKED;
-	/* The end of a direction has to be seen also while the writer is slow, but only when nothing is
-	 * left to be written; a peek tells both. */
-	if ((from->flags & STREAM_READABLE) == 0 || (to->flags & STREAM_WRITABLE) == 0)
-		return 0;
 	if (pump->peek_bytes == 0)
 		pump->peek_bytes = PUMP_PEEK_FIRST_BYTES;
 	peeked = stream_peek(from, tools->scratch, pump->peek_bytes);
@@ -62,6 +80,8 @@ static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *t
 	pump_learn(pump, (size_t)peeked, (size_t)sent);
 	return (size_t)sent;
 }
+
+/* ------------------------------------------------------------------ the pipe */
 
 static void pump_give_pipe(struct pump *pump, const struct pump_tools *tools)
 {
@@ -83,6 +103,81 @@ static bool pump_take_pipe(struct pump *pump, const struct pump_tools *tools)
 		*pump->number = (uint16_t)(pump->pipe->number + 1);
 	return true;
 }
+
+/* ------------------------------------------------------------------ carry */
+
+/* Only where the kernel could say what was carried, where the writer's buffer has room as far as can be told without
+ * asking, and where there is a pipe should it have none. */
+static bool pump_may_carry(const struct pump *pump, const struct stream *from,
+	const struct stream *to, const struct pump_tools *tools)
+{
+	return pump->burst < PUMP_BURST_MOST && (from->flags & STREAM_PLAIN) != 0 &&
+		(to->flags & STREAM_UNIX) == 0 && pipes_ready(tools->pipes);
+}
+
+/* What the writer had no room for goes into an empty pipe, which has. */
+static void pump_spill(struct pump *pump, const struct pump_tools *tools, const char *bytes,
+	size_t len, uint32_t *in_pipe)
+{
+	MUST(pump_take_pipe(pump, tools));
+	if (write(pump->pipe->write_fd, bytes, len) != (ssize_t)len) {
+		/* What is carried, and what got into the pipe, is another worker's then. */
+		log_fatal("no memory for %zu bytes in a pipe", len);
+		exit(EXIT_CODE_FAILED);
+	}
+	pump->pipe->bytes = *in_pipe = (uint32_t)len;
+	pump->mode = PUMP_SPLICE;
+	pump->streak = PUMP_SMALL_STREAK; /* only until it is empty */
+	pump->burst = PUMP_BURST_MOST;
+}
+
+/* One take and send. Returns the bytes moved, or 0 with *result_r. */
+static size_t pump_carry(struct pump *pump, struct stream *from, struct stream *to,
+	const struct pump_tools *tools, struct pump_books *books, enum pump_result *result_r)
+{
+	struct carry *carry = tools->carry;
+	ssize_t taken;
+	ssize_t sent;
+
+	carry_begin(carry, books->relay, books->up, books->forwarded);
+	taken = stream_take(from, carry->bytes, CARRY_BYTES);
+	if (taken <= 0) {
+		carry_end(carry);
+		*result_r = taken == 0 ? PUMP_FIN : pump_broken(PUMP_FROM_RESET, taken);
+		return 0;
+	}
+	sent = stream_send(to, carry->bytes, (size_t)taken);
+	if (sent == STREAM_BROKEN) {
+		carry_end(carry);
+		*result_r = PUMP_TO_RESET;
+		return 0;
+	}
+	if (sent < 0)
+		sent = 0;
+	if ((size_t)taken < CARRY_BYTES)
+		stream_emptied(from);
+	pump_note_burst(pump, (size_t)taken);
+	if (sent < taken)
+		pump_spill(
+			pump, tools, carry->bytes + sent, (size_t)(taken - sent), books->in_pipe);
+	carry_end(carry);
+	return (size_t)sent;
+}
+
+/* The end of a direction has to be seen also while the writer is slow, but only when nothing is left to be written; a read
+ * tells both. Returns the bytes moved, or 0 with *result_r. */
+static size_t pump_copy(struct pump *pump, struct stream *from, struct stream *to,
+	const struct pump_tools *tools, struct pump_books *books, enum pump_result *result_r)
+{
+	*result_r = PUMP_BLOCKED;
+	if ((from->flags & STREAM_READABLE) == 0 || (to->flags & STREAM_WRITABLE) == 0)
+		return 0;
+	if (pump_may_carry(pump, from, to, tools))
+		return pump_carry(pump, from, to, tools, books, result_r);
+	return pump_look(pump, from, to, tools, result_r);
+}
+
+/* ------------------------------------------------------------------ splice */
 
 static void pump_interactive(struct pump *pump)
 {
@@ -146,7 +241,7 @@ static size_t pump_splice(struct pump *pump, struct stream *from, struct stream 
 }
 
 enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream *to,
-	const struct pump_tools *tools, uint64_t *moved, uint32_t *in_pipe)
+	const struct pump_tools *tools, struct pump_books *books)
 {
 	enum pump_result result = PUMP_BUDGET;
 	size_t done = 0;
@@ -160,19 +255,19 @@ enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream 
 			pump->streak = 0;
 		}
 		if (pump->mode == PUMP_SPLICE)
-			n = pump_splice(pump, from, to, tools, in_pipe, &result);
+			n = pump_splice(pump, from, to, tools, books->in_pipe, &result);
 		else
-			n = pump_copy(pump, from, to, tools, &result);
+			n = pump_copy(pump, from, to, tools, books, &result);
 		if (n == 0) {
 			if (result == PUMP_BUDGET)
 				continue; /* the mode has changed */
 			break;
 		}
-		*moved += n;
+		books->forwarded += n;
 		done += n;
 		result = PUMP_BUDGET;
 	}
-	if (*in_pipe == 0)
+	if (*books->in_pipe == 0)
 		pump_give_pipe(pump, tools);
 	return result;
 }

@@ -1,16 +1,23 @@
-/* One direction of a relay: from the socket it reads to the socket it writes, without ever holding a byte.
+/* One direction of a relay: from the socket it reads to the socket it writes. Three ways:
  *
- * peek, send, then drop what was sent: what the writer's socket did not take stays in the reader's receive
- * queue, and TCP's window stops the sender. A direction whose looks keep being big is
- * bulk: it goes by splice through a pipe borrowed for as long as bytes lie in it. After a death at any
- * instant the kernel knows where each byte is (common/record.h).
+ *   carry    take, send: for small messages back and forth, which the writer has room for. On its way a message lies in
+ *            shared memory (common/carry.h); should there be no room after all, in a pipe
+ *   look     peek, send, then drop what was sent: for whatever gets longer, or has a slow reader. What the writer's
+ *            socket did not take stays in the reader's receive queue, and TCP's window stops the sender
+ *   splice   through a pipe borrowed for as long as bytes lie in it: for bulk, which is a direction whose looks keep
+ *            being big
+ *
+ * Between two turns no byte lies anywhere but in the kernel. After a death at any instant its counts say where each one is
+ * (common/record.h).
  */
 #ifndef PROXYD_WORKER_RELAY_PUMP_H
 #define PROXYD_WORKER_RELAY_PUMP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/carry.h"
 #include "worker/relay/pipes.h"
 #include "worker/relay/stream.h"
 
@@ -30,8 +37,7 @@ struct pump {
 		peek_bytes; /* how much to look at: what the writer takes; 0 before the first turn */
 	uint8_t mode;       /* enum pump_mode */
 	uint8_t streak;     /* turns in a row that spoke for the other mode */
-	uint8_t fin;        /* the reader's end was seen while bytes lay in the pipe */
-	uint8_t unused;
+	uint16_t burst;     /* carried since the other direction moved, see pump_answered */
 };
 
 enum pump_result {
@@ -44,14 +50,28 @@ enum pump_result {
 
 /* What all directions of a worker share. */
 struct pump_tools {
-	char *scratch; /* PUMP_SCRATCH_BYTES; borrowed */
+	char *scratch;       /* PUMP_SCRATCH_BYTES; borrowed */
+	struct carry *carry; /* borrowed; nothing is in it between two turns */
 	struct pipes *pipes;
 };
 
-/* Move what can be moved. *moved is added to with every byte queued at the writer, *in_pipe is kept equal
- * to what lies in the pipe: both lie in the relay's record. */
+/* What the relay's record says of the direction. */
+struct pump_books {
+	uint64_t relay;     /* its id */
+	uint64_t forwarded; /* added to with every byte queued at the writer */
+	uint32_t *in_pipe;  /* kept equal to what lies in the pipe */
+	bool up;            /* from the client to the server */
+};
+
+/* Move what can be moved. */
 enum pump_result pump_run(struct pump *pump, struct stream *from, struct stream *to,
-	const struct pump_tools *tools, uint64_t *moved, uint32_t *in_pipe);
+	const struct pump_tools *tools, struct pump_books *books);
+
+/* The other direction moved bytes: whoever read what this one brought goes on reading. */
+static inline void pump_answered(struct pump *pump)
+{
+	pump->burst = 0;
+}
 
 /* A direction taken over from another worker, with bytes in this pipe. */
 void pump_resume(struct pump *pump, struct pipe *pipe);

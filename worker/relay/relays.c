@@ -110,6 +110,8 @@ struct relays *relays_new(struct event_base *base, struct poller *poller, const 
 	relays->poller = poller;
 	relays->wheel = wheel_new(base, on_relay_timer);
 	relays->tools.scratch = relays_map(PUMP_SCRATCH_BYTES);
+	relays->tools.carry = &relays->slot->carry;
+	carry_end(relays->tools.carry);
 	relays->tools.pipes = pipes_new(relays_most_pipes());
 	relays->answer = relays_map(PUMP_SCRATCH_BYTES);
 	relays->first_local_port = relays_first_local_port();

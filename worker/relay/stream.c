@@ -56,6 +56,15 @@ ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
 	return n;
 }
 
+ssize_t stream_take(struct stream *stream, void *buf, size_t max)
+{
+	ssize_t n = recv(stream->fd, buf, max, 0);
+
+	if (n < 0)
+		return stream_failed(stream, STREAM_READABLE);
+	return n;
+}
+
 /* What comes from now on makes an edge of its own, and an end that came with the edge before was told by it. */
 void stream_emptied(struct stream *stream)
 {

@@ -48,7 +48,10 @@ void stream_note(struct stream *stream, uint32_t events);
 /* A copy of what waits to be read, at most max bytes, nothing taken. 0 at the peer's FIN. */
 ssize_t stream_peek(struct stream *stream, void *buf, size_t max);
 
-/* All of a look was dropped that was shorter than asked for: where that says that nothing is left, it is not readable
+/* The same, and it is out of the queue: ours now. */
+ssize_t stream_take(struct stream *stream, void *buf, size_t max);
+
+/* All was taken, or dropped after a look, that was shorter than asked for: where that says that nothing is left, it is not readable
  * any more. */
 void stream_emptied(struct stream *stream);
 

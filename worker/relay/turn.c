@@ -37,12 +37,21 @@ static void turn_count(struct relay *relay, bool up, uint64_t moved)
 
 static enum pump_result turn_up(struct relay *relay)
 {
-	uint64_t moved = 0;
-	enum pump_result result = pump_run(&relay->up, &relay->client, &relay->server,
-		&relay->relays->tools, &moved, &relay->record->up_pipe_bytes);
+	struct relay_record *record = relay->record;
+	struct pump_books books = {
+		.relay = record->id,
+		.forwarded = record->bytes_in,
+		.in_pipe = &record->up_pipe_bytes,
+		.up = true,
+	};
+	enum pump_result result =
+		pump_run(&relay->up, &relay->client, &relay->server, &relay->relays->tools, &books);
+	uint64_t moved = books.forwarded - record->bytes_in;
 
-	if (moved > 0)
+	if (moved > 0) {
+		pump_answered(&relay->down);
 		turn_count(relay, true, moved);
+	}
 	return result;
 }
 
@@ -55,12 +64,20 @@ static void turn_server_works(struct relay *relay)
 
 static enum pump_result turn_down(struct relay *relay)
 {
-	uint64_t moved = 0;
-	enum pump_result result = pump_run(&relay->down, &relay->server, &relay->client,
-		&relay->relays->tools, &moved, &relay->record->down_pipe_bytes);
+	struct relay_record *record = relay->record;
+	struct pump_books books = {
+		.relay = record->id,
+		.forwarded = record->bytes_out,
+		.in_pipe = &record->down_pipe_bytes,
+		.up = false,
+	};
+	enum pump_result result = pump_run(
+		&relay->down, &relay->server, &relay->client, &relay->relays->tools, &books);
+	uint64_t moved = books.forwarded - record->bytes_out;
 
 	if (moved > 0) {
-		if (relay->record->bytes_out == 0)
+		pump_answered(&relay->up);
+		if (record->bytes_out == 0)
 			turn_server_works(relay);
 		turn_count(relay, false, moved);
 	}
