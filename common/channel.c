@@ -69,6 +69,7 @@ struct channel {
 	struct event *retry_event;
 	TAILQ_HEAD(channel_queue, channel_queued) queue;
 	size_t queued;
+	unsigned budget;      /* messages received per turn of the loop */
 	enum channel_end end; /* with state CHANNEL_ENDED */
 	char why[160];
 	bool reading; /* inside on_channel_readable: channel_free leaves the memory to it */
@@ -440,9 +441,16 @@ static void channel_read(struct channel *channel, unsigned budget)
 
 static void on_channel_readable(evutil_socket_t fd, short what, void *arg)
 {
+	struct channel *channel = arg;
+
 	(void)fd;
 	(void)what;
-	channel_read(arg, CHANNEL_BUDGET);
+	channel_read(channel, channel->budget);
+}
+
+void channel_budget(struct channel *channel, unsigned messages)
+{
+	channel->budget = messages;
 }
 
 void channel_drain(struct channel *channel)
@@ -467,6 +475,7 @@ struct channel *channel_new(struct event_base *base, int fd, enum channel_side s
 	channel->magic = CHANNEL_MAGIC;
 	channel->fd = fd;
 	channel->side = side;
+	channel->budget = CHANNEL_BUDGET;
 	channel->handlers = *handlers;
 	TAILQ_INIT(&channel->queue);
 	channel->read_event =

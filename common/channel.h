@@ -73,6 +73,9 @@ void channel_send(struct channel *channel, const struct message *message);
  * and goes on in on_room. A channel that ended has no room. */
 bool channel_has_room(const struct channel *channel);
 
+/* At most so many messages in one turn of the loop, for whom a message is much work and others wait. */
+void channel_budget(struct channel *channel, unsigned messages);
+
 /* Reads all that has arrived, now, until there is nothing more or the other side has ended; on_end comes from here too. For
  * what a dead process left behind. Not from within this channel's own callbacks. */
 void channel_drain(struct channel *channel);

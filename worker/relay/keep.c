@@ -16,6 +16,10 @@
 #define KEEP_EARLY_MS 100
 #define KEEP_BATCHES  8 /* in one turn */
 
+/* Received in one turn: what is adopted makes two events a relay, which stand in one line with the traffic's, and are
+ * fewer than a turn looks at (POLLER_BATCH), or whoever is behind them waits until all are adopted. */
+#define KEEP_MESSAGES 2
+
 static bool keep_pipe(void *arg, const struct pipe *pipe)
 {
 	struct keep *keep = arg;
@@ -109,6 +113,7 @@ static void keep_line(struct keep *keep, int fd)
 		on_keeper_room };
 
 	keep->channel = channel_new(keep->relays->base, fd, CHANNEL_KEPT, &handlers);
+	channel_budget(keep->channel, KEEP_MESSAGES);
 	keep->nadopted = 0;
 	keep->pipes_due = true;
 	pipes_keep(keep->relays->tools.pipes, keep_pipe, keep);
