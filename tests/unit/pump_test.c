@@ -366,6 +366,24 @@ static void test_no_pipe_no_carry(void **state)
 	close_world(&w);
 }
 
+/* As when a relay has just been adopted and the loop has not told of it. */
+static void test_what_no_event_told_is_there(void **state)
+{
+	(void)state;
+	for (unsigned unix_sockets = 0; unix_sockets < 2; unix_sockets++) {
+		struct world w;
+
+		open_world(&w, unix_sockets != 0);
+		w.from.flags &= (uint8_t)~STREAM_READABLE;
+		assert_false(stream_has_more(&w.from));
+		assert_int_equal(send_some(&w, 0, 1), 1);
+		assert_true(stream_has_more(&w.from));
+		stream_drop(&w.from, w.tools.scratch, 1);
+		assert_false(stream_has_more(&w.from));
+		close_world(&w);
+	}
+}
+
 /* One relay cannot keep the worker to itself; what keeps the buffers full is spliced. */
 static void test_bulk_is_spliced_within_a_budget(void **state)
 {
@@ -403,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_a_reset_writer_is_told_apart),
 		cmocka_unit_test(test_a_burst_is_not_carried),
 		cmocka_unit_test(test_no_pipe_no_carry),
+		cmocka_unit_test(test_what_no_event_told_is_there),
 		cmocka_unit_test(test_bulk_is_spliced_within_a_budget),
 	};
 

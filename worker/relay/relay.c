@@ -248,9 +248,9 @@ static uint8_t relay_aborts(const struct relay *relay, enum close_reason why)
 		return RECORD_CLIENT | RECORD_SERVER;
 	if (why == CLOSE_NORMAL)
 		return 0;
-	if ((relay->client.flags & STREAM_READABLE) && relay->chosen != NULL)
+	if (relay->chosen != NULL && stream_has_more(&relay->client))
 		aborts |= RECORD_SERVER;
-	if (relay->server.flags & STREAM_READABLE)
+	if (stream_has_more(&relay->server))
 		aborts |= RECORD_CLIENT;
 	return aborts;
 }

@@ -2,6 +2,8 @@
 #include "worker/relay/stream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -94,6 +96,15 @@ ssize_t stream_send(struct stream *stream, const void *buf, size_t len)
 	if ((size_t)n < len)
 		stream->flags &= (uint8_t)~STREAM_WRITABLE;
 	return n;
+}
+
+bool stream_has_more(const struct stream *stream)
+{
+	int bytes = 0;
+
+	if (stream->flags & STREAM_READABLE)
+		return true;
+	return stream->fd >= 0 && ioctl(stream->fd, SIOCINQ, &bytes) == 0 && bytes > 0;
 }
 
 bool stream_ended(struct stream *stream)

@@ -66,6 +66,9 @@ ssize_t stream_send(struct stream *stream, const void *buf, size_t len);
  * EAGAIN takes back. */
 enum stream_result stream_failed(struct stream *stream, enum stream_flags flag);
 
+/* Whether it may have something that was not read: what no event has told yet counts. */
+bool stream_has_more(const struct stream *stream);
+
 /* Whether nothing more can come: its FIN was announced, or it was reset (STREAM_RESET is set then). Asks the
  * kernel; for whoever waits for more without reading what is there. */
 bool stream_ended(struct stream *stream);
