@@ -186,17 +186,20 @@ static void adopt_fill(struct adoption *adoption, struct relay *relay)
 	relay->source_key = admit_adopt_source(adoption->relays, &adoption->record);
 }
 
-/* Readable and writable until a call says that it is not. */
+/* Of one whose worker died: readable and writable until a call says that it is not. Of one that was let go the loop tells
+ * within this turn what there is to be read. */
 static int adopt_open(struct adoption *adoption, struct relay *relay, bool client)
 {
 	struct stream *stream = client ? &relay->client : &relay->server;
 	int fd = client ? adoption->client_fd : adoption->server_fd;
 	const struct ledger_side *side = client ? &adoption->client_side : &adoption->server_side;
 	bool reset = (adoption->record.resets & (client ? RECORD_CLIENT : RECORD_SERVER)) != 0;
-	uint8_t flags = STREAM_READABLE | STREAM_WRITABLE | STREAM_KEPT | STREAM_COPIED;
+	uint8_t flags = STREAM_WRITABLE | STREAM_KEPT | STREAM_COPIED;
 
 	if (fd < 0)
 		return 0;
+	if (!adoption->let_go || reset)
+		flags |= STREAM_READABLE;
 	if (side->is_unix)
 		flags |= STREAM_UNIX;
 	if (side->plain)
