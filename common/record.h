@@ -47,6 +47,9 @@ enum record_flags {
 	RECORD_LET_GO =
 		1 << 2, /* untouched by its owner since, between two turns: every byte that was sent
 				 * was also dropped; an adopter has the relay, or will */
+	/* With RECORD_LET_GO: TCP, and no MPTCP. Without it the adopter asks the kernel. */
+	RECORD_CLIENT_PLAIN = 1 << 3,
+	RECORD_SERVER_PLAIN = 1 << 4,
 };
 
 enum record_sides { RECORD_CLIENT = 1 << 0, RECORD_SERVER = 1 << 1 };

@@ -105,16 +105,27 @@ const char *adopt_place(struct adoption *adoption)
 
 /* ------------------------------------------------------------------ what the kernel knows */
 
+/* Of one that was let go there is nothing to be found out, and its owner mostly knew what its sockets are. */
+static int adopt_look_side(struct adoption *adoption, bool client)
+{
+	struct ledger_side *side = client ? &adoption->client_side : &adoption->server_side;
+	const int fd = client ? adoption->client_fd : adoption->server_fd;
+	const unsigned plain = client ? RECORD_CLIENT_PLAIN : RECORD_SERVER_PLAIN;
+
+	if (!adoption->let_go)
+		return ledger_look(fd, !client, side);
+	if ((adoption->record.flags & plain) == 0)
+		return ledger_kind(fd, side);
+	*side = (struct ledger_side){ .plain = true };
+	return 0;
+}
+
 static const char *adopt_look(struct adoption *adoption)
 {
-	bool counts = !adoption->let_go;
-	int failed;
+	int failed = adopt_look_side(adoption, true);
 
-	failed = counts ? ledger_look(adoption->client_fd, false, &adoption->client_side)
-			: ledger_kind(adoption->client_fd, &adoption->client_side);
 	if (failed == 0 && adoption->server_fd >= 0)
-		failed = counts ? ledger_look(adoption->server_fd, true, &adoption->server_side)
-				: ledger_kind(adoption->server_fd, &adoption->server_side);
+		failed = adopt_look_side(adoption, false);
 	if (failed < 0)
 		return "its sockets cannot be looked at";
 	if (adoption->up.pipe[PIPE_READ] >= 0)

@@ -75,6 +75,18 @@ static uint32_t move_choose(struct keep *keep, struct relay **batch)
 
 /* ------------------------------------------------------------------ let go */
 
+/* The adopter need not ask the kernel. */
+static void move_note_plain(struct relay *relay)
+{
+	struct relay_record *record = relay->record;
+
+	record->flags &= (uint8_t) ~(RECORD_CLIENT_PLAIN | RECORD_SERVER_PLAIN);
+	if (relay->client.flags & STREAM_PLAIN)
+		record->flags |= RECORD_CLIENT_PLAIN;
+	if (relay->server.flags & STREAM_PLAIN)
+		record->flags |= RECORD_SERVER_PLAIN;
+}
+
 static void move_rest(struct relay *relay)
 {
 	struct keep *keep = relay->relays->keep;
@@ -88,6 +100,7 @@ static void move_rest(struct relay *relay)
 		record->resets |= RECORD_CLIENT;
 	if (relay->server.flags & STREAM_RESET)
 		record->resets |= RECORD_SERVER;
+	move_note_plain(relay);
 	relay->keeping = KEEPING_LET_GO;
 	TAILQ_INSERT_TAIL(&keep->gone, relay, waiting);
 	keep->ngone++;
