@@ -39,8 +39,10 @@ struct keep {
 	struct relay_list young;
 	struct relay_list gone; /* let go of, until taken or back */
 	uint32_t ngone;
-	bool due;       /* look at the young */
-	bool pipes_due; /* some are not deposited */
+	uint32_t gone_all;  /* since all had last arrived */
+	uint32_t gone_busy; /* of these */
+	bool due;           /* look at the young */
+	bool pipes_due;     /* some are not deposited */
 	bool unsettled; /* another keeper, which does not know yet who has what: nothing moves */
 	bool leaving;
 	uint32_t shed;                             /* still to be let go of */

@@ -10,11 +10,14 @@
 #include "common/log.h"
 #include "worker/relay/keep.h"
 
-/* On their way at a time; more than a batch only while somebody is slow to answer. */
-#define MOVE_UNCONFIRMED_MOST (3 * MESSAGE_BATCH)
+/* On their way at a time, which is how long one pauses at most. */
+#define MOVE_UNCONFIRMED_MOST (8 * MESSAGE_BATCH)
 
-/* After a batch has arrived the next one waits, for as long as that took, and half as long again: who moves must leave
- * the processors to those who relay, or every relay pauses until all have moved. */
+/* With busy relays on their way the next batch waits until all have arrived, and then for as long as that took and half as
+ * long again: who moves must leave the processors to those who relay, or every relay pauses until all have moved. The
+ * fewer are busy the shorter is the rest. Idle ones wait for nothing. */
+#define MOVE_BUSY_MS      1000 /* since bytes were moved */
+#define MOVE_BUSY_SHARE   4    /* one of so many is as if all were */
 #define MOVE_REST_MOST_US 15000
 #define MOVE_SLOW_US      50000 /* a batch that takes longer is not waited for */
 #define MOVE_LOOKS        16384 /* places of the slab in one turn */
@@ -52,6 +55,16 @@ static bool move_can(const struct relay *relay)
 		return false;
 	}
 	return (relay->keeping == KEEPING_KEPT || keep_can_deposit(relay)) && move_is_wanted(relay);
+}
+
+static uint32_t move_count_busy(struct relay *const *batch, uint32_t count)
+{
+	const uint64_t now_ms = clock_coarse_ms();
+	uint32_t busy = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		busy += batch[i]->record->moved_ms + MOVE_BUSY_MS > now_ms;
+	return busy;
 }
 
 static uint32_t move_choose(struct keep *keep, struct relay **batch)
@@ -104,6 +117,7 @@ static void move_rest(struct relay *relay)
 	relay->keeping = KEEPING_LET_GO;
 	TAILQ_INSERT_TAIL(&keep->gone, relay, waiting);
 	keep->ngone++;
+	keep->gone_all++;
 	record_order();
 	record->flags |= RECORD_LET_GO;
 }
@@ -156,10 +170,14 @@ static bool move_may(const struct keep *keep)
 /* Is it time for the next batch? If not, the loop wakes up when it is. */
 static bool move_is_time(struct keep *keep)
 {
-	uint64_t now_us = clock_now_us();
-	uint64_t at_us = keep->ngone > 0 ? keep->began_us + MOVE_SLOW_US : keep->next_us;
+	uint64_t now_us;
+	uint64_t at_us;
 	struct timeval tv = { 0 };
 
+	if (keep->ngone > 0 && keep->gone_busy == 0)
+		return true;
+	now_us = clock_now_us();
+	at_us = keep->ngone > 0 ? keep->began_us + MOVE_SLOW_US : keep->next_us;
 	if (now_us >= at_us)
 		return true;
 	tv.tv_usec = (suseconds_t)(at_us - now_us);
@@ -173,7 +191,11 @@ static void move_arrived(struct keep *keep)
 	uint64_t took_us = now_us - keep->began_us;
 	uint64_t rest_us = took_us + took_us / 2;
 
+	if (keep->gone_busy * MOVE_BUSY_SHARE < keep->gone_all)
+		rest_us = rest_us * keep->gone_busy * MOVE_BUSY_SHARE / keep->gone_all;
 	keep->next_us = now_us + (rest_us < MOVE_REST_MOST_US ? rest_us : MOVE_REST_MOST_US);
+	keep->gone_all = 0;
+	keep->gone_busy = 0;
 }
 
 bool move_turn(struct keep *keep)
@@ -185,6 +207,7 @@ bool move_turn(struct keep *keep)
 		return false;
 	n = move_choose(keep, batch);
 	if (n > 0) {
+		keep->gone_busy += move_count_busy(batch, n);
 		keep->began_us = clock_now_us();
 		move_let_go(keep, batch, n);
 	}
