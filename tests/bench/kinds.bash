@@ -152,10 +152,10 @@ has_reload()
 	[ "$1" = proxyd ] && "$BUILD/proxyctl" --help | grep -q '^ *reload'
 }
 
-# moved DIRECTORY: relays that proxyd says it has moved so far.
+# moved DIRECTORY: relays that proxyd says it has moved so far. Who asks takes as little as possible of what is measured.
 moved()
 {
-	"$BUILD/proxyctl" -s "$1/control.sock" --json status | jq -e .moves.moved
+	[[ $("$BUILD/proxyctl" -s "$1/control.sock" --json status) =~ \"moved\":\ *([0-9]+) ]] && echo "${BASH_REMATCH[1]}"
 }
 
 # Idle relays and a few busy ones; a reload that needs new workers; until the last has moved. The rate counts from when
@@ -184,6 +184,7 @@ kind_reload()
 		if [ "$now" -eq "$since" ]; then
 			first=$us
 		fi
+		sleep 0.003
 	done
 	wait $! || return 1
 	wait "$busy"
