@@ -57,6 +57,25 @@ assert_calls()
 		{ cat strace.txt >&2 && return 1; }
 }
 
+# hold_idle COUNT: idle relays, older than a second: what is done for such relays counts.
+hold_idle()
+{
+	mkfifo hold
+	# shellcheck disable=SC2016 # the inner shell's
+	spawn held bash -c 'exec "$0" -k idle -c "$1" "$2" <hold' "$BUILD/tests/bench/load" "$1" "127.0.0.1:$front"
+	exec 7>hold
+	wait_until 'grep -q ready held.out' 20
+	sleep 1.5
+}
+
+# Each must still answer.
+let_idle_go()
+{
+	exec 7>&-
+	wait_until 'grep -q failures held.out' 10
+	assert_eq "$(tail -n 1 held.out | jq .failures)" 0
+}
+
 # What belongs to a turn of the loop and not to a request (poll, epoll_wait, write) is a small part when there are many.
 
 @test "guard: system calls of a request on a kept connection" {
@@ -84,6 +103,29 @@ assert_calls()
 	requests -c 100 -N 500 -n
 	# One and the same turn has several of them, but how many is the machine's.
 	assert_calls 1900 4000 -c 100 -n -q 128 -a 1024
+}
+
+@test "guard: system calls of an idle relay that moves" {
+	local n=2000 old calls
+	ulimit -n "$(ulimit -Hn)"
+	[ "$(ulimit -n)" -ge 5000 ] || skip "needs 5000 open files"
+	start_guarded
+	hold_idle "$n"
+	old=$(worker_pids)
+	spawn strace strace -f -c -U name,calls -o strace.txt -p "$PROXYD_PID" -p "$(role_pids keeper)" -p "$old"
+	wait_until '[ "$(grep -c attached strace.err)" -ge 3 ] || ! alive "$SPAWNED_PID"' 5
+	alive "$SPAWNED_PID" || skip "may not trace processes here: $(head -n 1 strace.err)"
+	sed -i 's/server: 1m/server: 2m/' proxyd.yaml
+	kill -HUP "$PROXYD_PID"
+	wait_until '! alive "$old"' 20
+	kill -INT "$SPAWNED_PID"
+	wait_until '! alive "$SPAWNED_PID"' 5
+	calls=$(awk '$1 == "total" { print $2 }' strace.txt)
+	assert_eq "$("$BUILD/proxyctl" -s control.sock --json status | jq .moves.moved)" "$n"
+	# Its two sockets out of a loop, into another, and closed by who had it are 6; the rest is a worker's start and end.
+	assert_between $((calls * 100 / n)) 600 750 "hundredths of a system call each" ||
+		{ cat strace.txt >&2 && return 1; }
+	let_idle_go
 }
 
 # assert_instructions KNOWN COUNT OPTION...: a worker under callgrind takes as many instructions for each of COUNT
@@ -157,16 +199,8 @@ assert_instructions()
 	# What the daemon does for the first time a second after the first requests is no relay's.
 	sleep 1.5
 	before=$(pss)
-	mkfifo hold
-	# shellcheck disable=SC2016 # the inner shell's
-	spawn held bash -c 'exec "$0" -k idle -c "$1" "$2" <hold' "$BUILD/tests/bench/load" "$n" "127.0.0.1:$front"
-	exec 7>hold
-	wait_until 'grep -q ready held.out' 20
-	# Older than a second: what is done for such relays counts.
-	sleep 1.5
+	hold_idle "$n"
 	after=$(pss)
-	exec 7>&-
-	wait_until 'grep -q failures held.out' 10
-	assert_eq "$(tail -n 1 held.out | jq .failures)" 0
+	let_idle_go
 	assert_between $(((after - before) / n)) 300 640 "bytes for a relay"
 }
