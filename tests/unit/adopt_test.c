@@ -565,7 +565,6 @@ static void new_keeper(struct world *w)
 	bed_settle(&w->bed);
 }
 
-/* It dies while relays are on their way; then a worker dies, whose relays the new one must have. */
 /* A worker's death before that would be one too many. */
 static void run_until_kept(struct world *w)
 {
@@ -577,6 +576,7 @@ static void run_until_kept(struct world *w)
 	}
 }
 
+/* It dies while relays are on their way; then a worker dies, whose relays the new one must have. */
 static void test_keepers(void **state)
 {
 	static struct world w;
