@@ -2,7 +2,9 @@
  */
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "common/clock.h"
 #include "worker/balance/passive.h"
@@ -160,6 +162,15 @@ void relay_turn(struct relay *relay)
 
 /* ------------------------------------------------------------------ the end by a reset */
 
+/* Its peer reset it, or is gone: the kernel goes on counting as queued what it has thrown away. */
+static bool linger_is_closed(const struct stream *side)
+{
+	uint8_t state = 0; /* the first member of struct tcp_info */
+	socklen_t len = sizeof(state);
+
+	return getsockopt(side->fd, IPPROTO_TCP, TCP_INFO, &state, &len) < 0 || state == TCP_CLOSE;
+}
+
 static bool linger_done(struct relay *relay, const struct stream *side)
 {
 	bool is_client = side == &relay->client;
@@ -167,7 +178,8 @@ static bool linger_done(struct relay *relay, const struct stream *side)
 				      : relay->backend->timeouts.server_fin_ms;
 	int queued = 0;
 
-	if ((side->flags & STREAM_UNIX) || ioctl(side->fd, SIOCOUTQ, &queued) < 0 || queued == 0)
+	if ((side->flags & STREAM_UNIX) || ioctl(side->fd, SIOCOUTQ, &queued) < 0 || queued == 0 ||
+		linger_is_closed(side))
 		return true;
 	return limit_ms != 0 && clock_now_ms() - relay->since_ms > limit_ms;
 }
