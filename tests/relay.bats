@@ -286,6 +286,15 @@ relays()
 	wait_until 'grep -q "^end 1 .*reset" origin.out' 2
 }
 
+@test "relay: a client that did not read and is gone is not waited for after its server's reset" {
+	timeouts="client_fin: 1h" proxy send-reset 2m
+	spawn reader "$HELPERS/client" -t 60 "127.0.0.1:$front" fetch 2m 60
+	wait_until 'grep -q "^end 1" origin.out' 5
+	wait_until '[ "$(ctl --json show sessions | jq -c "map(.state)")" = "[\"lingering\"]" ]' 5
+	kill -KILL "$SPAWNED_PID"
+	wait_until '[ "$(ctl --json show sessions | jq length)" = 0 ]' 3
+}
+
 # ---------------------------------------------------------------- manners of peers
 
 @test "relay: a client that writes byte by byte gets every byte back" {
