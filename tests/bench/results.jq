@@ -11,20 +11,28 @@ def spread: if length == 0 then null elif length < 8 then {median: median, low: 
 	else {median: median, low: quartile(0.25), high: quartile(0.75)} end;
 
 # One measurement's figures: CPU in microseconds per unit (milliseconds per GB), rate in units per second, latency
-# in microseconds, memory in bytes. others is the part of the machine that something else used meanwhile.
+# in microseconds, memory in bytes.
 def figures:
 	(if .unit == "GB" then {per: 1e9, cpu: 1e6} else {per: 1, cpu: 1e3} end) as $scale
 	| ((.units // 0) / $scale.per) as $units
 	| (if $units > 0 then {rate: ($units / .seconds)} else {} end)
 	+ (if $units > 0 and .cpu_machine_ns != null then
 		(.cpu_proxy_ns + .cpu_origin_ns + .cpu_load_ns) as $own
-		| {machine: ($own / $units / $scale.cpu),
-		others: ([(.cpu_machine_ns - $own) / (.seconds * 1e9 * $meta.cores), 0] | max)}
+		| {machine: ($own / $units / $scale.cpu)}
 		+ (if .peer != "none" then {cpu: (.cpu_proxy_ns / $units / $scale.cpu)} else {} end)
 		else {} end)
 	+ {p50: .p50_us, p99: .p99_us, p999: .p999_us, memory, pause: .pause_ms, fixed_rate, uneven: .uneven_pct,
 		idle_cpu: (if .idle_cpu_ns then .idle_cpu_ns / 1e6 else null end)}
 	| with_entries(select(.value != null));
+
+# The part of the machine that something else used meanwhile, over all measurements of a load: the kernel counts the
+# machine's time in ticks of 10 ms, which says nothing of one short span.
+def others:
+	map(select(.cpu_machine_ns != null and .seconds > 0))
+	| if length == 0 then null else
+		((map(.cpu_machine_ns) | add) - (map(.cpu_proxy_ns + .cpu_origin_ns + .cpu_load_ns) | add))
+			/ ((map(.seconds) | add) * 1e9 * $meta.cores)
+	end;
 
 def peer_result:
 	([.[].failures] | add) as $failures
@@ -71,6 +79,7 @@ map(select(.load != null)) as $samples
 	| ($samples | map(select(.load == $row[0]))) as $mine | select($mine | length > 0)
 	| ($mine | group_by(.peer) | map({key: .[0].peer, value: peer_result}) | from_entries) as $peers
 	| {name: $row[0], setup: $row[1], kind: $row[2], unit: $row[3], options: ($row[5:] | join(" ")), $peers,
+		others: ($mine | others),
 		ratios: ($peers | [("rate", "cpu", "p99", "memory") as $key | {key: $key, value: against($key; best_peer($key))},
 			{key: "machine", value: against("machine"; "none")}] | unique | map(select(.value != null)) | from_entries),
 		floor: ($peers | {cpu: against("cpu"; "bare")} | map_values(select(. != null))),

@@ -28,7 +28,7 @@ def other_words:
 def rate_words: [.[].figures.fixed_rate.median // empty] | if length > 0 then "at \(.[0] | short) requests a second" else "" end;
 
 # The part of the machine that other programs had at most, over the loads.
-def disturbed: [.loads[].peers[].figures.others.median // 0] | max // 0;
+def disturbed: [.loads[].others // 0] | max // 0;
 
 def machine_words: "\(.meta.date), \(.meta.cpu), \(.meta.cores) cores, \(.meta.kernel), commit \(.meta.commit)";
 def version_words: .meta.versions | to_entries | map("\(.key): \(.value)") | join("; ");
