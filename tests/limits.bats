@@ -104,7 +104,7 @@ settled()
 }
 
 @test "limits: with 64 fds every client is served in its turn, none is refused" {
-	expect_log 'cannot accept|new clients wait|cannot connect|file descriptors'
+	expect_log 'cannot accept|new clients wait|cannot connect|file descriptors|no room to keep'
 	origin origin "127.0.0.1:$back" -d 20 answer here
 	PROXYD_WRAP="prlimit --nofile=64:64" start_limited 2
 	run -0 client -t 30 "127.0.0.1:$front" rate $((1000 / SLOW)) 2
