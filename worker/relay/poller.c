@@ -12,6 +12,7 @@
 #include "common/log.h"
 
 #define POLLER_BATCH        256 /* events in one turn of the loop */
+#define POLLER_AGAIN        2   /* so many at once speak for more */
 #define POLLER_ADDRESS_BITS 48
 
 struct poller {
@@ -57,13 +58,19 @@ static void poller_tell(const struct epoll_event *event)
 static void on_poller_ready(evutil_socket_t fd, short what, void *arg)
 {
 	struct poller *poller = arg;
-	int n = epoll_wait(poller->fd, poller->events, POLLER_BATCH, 0);
+	int told = 0;
+	int n;
 
 	(void)fd;
 	(void)what;
-	MUST(n >= 0 || errno == EINTR);
-	for (int i = 0; i < n; i++)
-		poller_tell(&poller->events[i]);
+	/* While there was more than one there may be more by now: the loop's own turn is left out then. */
+	do {
+		n = epoll_wait(poller->fd, poller->events, POLLER_BATCH, 0);
+		MUST(n >= 0 || errno == EINTR);
+		for (int i = 0; i < n; i++)
+			poller_tell(&poller->events[i]);
+		told += n;
+	} while (n >= POLLER_AGAIN && told < POLLER_BATCH);
 }
 
 struct poller *poller_new(struct event_base *base)
