@@ -156,7 +156,7 @@ assert_instructions()
 }
 
 @test "guard: instructions of a new connection with one request" {
-	assert_instructions 12400 500 -n -q 128 -a 1024
+	assert_instructions 11100 500 -n -q 128 -a 1024
 }
 
 @test "guard: no malloc and no free, by request, by new connection, and by relays that are older than a second" {
