@@ -919,7 +919,7 @@ static void test_cost(void **state)
 
 	(void)state;
 	only = CHAT;
-	world_open(&w, TRAFFIC_MAX, "2s");
+	world_open(&w, TRAFFIC_MAX, "4s");
 	first = bed_spawn(&w.bed);
 	wait_ready(&w, 1);
 	while (!traffic_all_established(&w.traffic))
