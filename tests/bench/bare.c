@@ -175,25 +175,18 @@ static void relay_open(int client_fd)
 static void accept_some(int listen_fd)
 {
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = bench_accept(listen_fd);
 
-		if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED))
+		if (fd < 0)
 			return;
-		if (fd < 0 || fd >= BENCH_FDS)
-			die("accept4: ");
 		relay_open(fd);
 	}
 }
 
 static void listen_on(const struct sockaddr_in *address)
 {
-	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = bench_listen(address);
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-		bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-		listen(fd, SOMAXCONN) < 0)
-		die("listen on port %u: ", ntohs(address->sin_port));
 	sides[fd].state = STATE_LISTENING;
 	watch(fd, EPOLLIN);
 }

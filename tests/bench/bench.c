@@ -1,14 +1,16 @@
-/* What both programs of the bench need and neither is about. */
+/* What the programs of the bench need and none is about. */
 #include "tests/bench/bench.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 
 void die(const char *format, ...)
@@ -73,6 +75,29 @@ unsigned bench_raise_fds(void)
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		die("setrlimit: ");
 	return (unsigned)limit.rlim_cur;
+}
+
+int bench_listen(const struct sockaddr_in *address)
+{
+	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+		bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+		listen(fd, SOMAXCONN) < 0)
+		die("listen on port %u: ", ntohs(address->sin_port));
+	return fd;
+}
+
+int bench_accept(int listen_fd)
+{
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED))
+		return -1;
+	if (fd < 0 || fd >= BENCH_FDS)
+		die("accept4: ");
+	return fd;
 }
 
 int bench_wait(int epoll_fd, struct epoll_event *events, int max, uint64_t timeout_ns)

@@ -1,4 +1,4 @@
-/* What `load` and `origin` of the bench share: the form of a request, addresses, time, dying. Both are one
+/* What `load`, `origin` and `bare` of the bench share: the form of a request, addresses, time, dying. All are one
  * thread on one epoll each, and do as little as can be done, for whatever they cost is subtracted from nothing.
  */
 #ifndef PROXYD_TESTS_BENCH_BENCH_H
@@ -52,6 +52,12 @@ double bench_parse_number(const char *text, double least, double most, const cha
 
 /* Take as many fds as the hard limit allows, and BENCH_FDS at most. Returns how many. */
 unsigned bench_raise_fds(void);
+
+/* A listener, without blocking; its connections send at once. Dies when there cannot be one. */
+int bench_listen(const struct sockaddr_in *address);
+
+/* The next connection, without blocking; -1: none waits. Dies on anything else. */
+int bench_accept(int listen_fd);
 
 /* epoll_wait in nanoseconds; UINT64_MAX waits for ever. Dies on what is not EINTR. */
 struct epoll_event;
