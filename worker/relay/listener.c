@@ -22,7 +22,7 @@
 #include "worker/relay/poller.h"
 #include "worker/relay/relay.h"
 
-/* Connections in one turn: who has begun is served first, from the processor's caches. */
+/* Connections each time it is ready: who has begun is served first, from the processor's caches. */
 #define LISTENER_BUDGET 4
 
 static const struct timeval rest_time = { 0, 100000 };

@@ -29,11 +29,16 @@ static enum pump_result pump_broken(enum pump_result which, ssize_t why)
 	return why == STREAM_AGAIN ? PUMP_BLOCKED : which;
 }
 
+static void pump_note_size(struct pump *pump, size_t bytes)
+{
+	pump->streak = bytes >= PUMP_BULK_BYTES ? (uint8_t)(pump->streak + 1) : 0;
+}
+
 /* How much to peek next time: as much as the writer took when it was slow, twice as much when the look was
  * too small. */
 static void pump_learn(struct pump *pump, size_t peeked, size_t sent)
 {
-	pump->streak = sent >= PUMP_BULK_BYTES ? (uint8_t)(pump->streak + 1) : 0;
+	pump_note_size(pump, sent);
 	if (sent < peeked)
 		pump->peek_bytes =
 			sent > PUMP_PEEK_LEAST_BYTES ? (uint32_t)sent : PUMP_PEEK_LEAST_BYTES;
@@ -45,12 +50,9 @@ static void pump_learn(struct pump *pump, size_t peeked, size_t sent)
 static void pump_note_burst(struct pump *pump, size_t taken)
 {
 	pump->burst = (uint16_t)(pump->burst + (taken + PUMP_BURST_UNIT - 1) / PUMP_BURST_UNIT);
-	if (taken == CARRY_BYTES) {
-		pump->streak++;
+	pump_note_size(pump, taken);
+	if (taken == CARRY_BYTES)
 		pump->peek_bytes = PUMP_SCRATCH_BYTES;
-	} else {
-		pump->streak = 0;
-	}
 }
 
 /* ------------------------------------------------------------------ look */

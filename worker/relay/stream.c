@@ -49,22 +49,23 @@ enum stream_result stream_failed(struct stream *stream, enum stream_flags flag)
 	return STREAM_BROKEN;
 }
 
-ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
+static ssize_t stream_receive(struct stream *stream, void *buf, size_t max, int flags)
 {
-	ssize_t n = recv(stream->fd, buf, max, MSG_PEEK);
+	ssize_t n = recv(stream->fd, buf, max, flags);
 
 	if (n < 0)
 		return stream_failed(stream, STREAM_READABLE);
 	return n;
 }
 
+ssize_t stream_peek(struct stream *stream, void *buf, size_t max)
+{
+	return stream_receive(stream, buf, max, MSG_PEEK);
+}
+
 ssize_t stream_take(struct stream *stream, void *buf, size_t max)
 {
-	ssize_t n = recv(stream->fd, buf, max, 0);
-
-	if (n < 0)
-		return stream_failed(stream, STREAM_READABLE);
-	return n;
+	return stream_receive(stream, buf, max, 0);
 }
 
 /* What comes from now on makes an edge of its own, and an end that came with the edge before was told by it. */

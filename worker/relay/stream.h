@@ -51,8 +51,8 @@ ssize_t stream_peek(struct stream *stream, void *buf, size_t max);
 /* The same, and it is out of the queue: ours now. */
 ssize_t stream_take(struct stream *stream, void *buf, size_t max);
 
-/* All was taken, or dropped after a look, that was shorter than asked for: where that says that nothing is left, it is not readable
- * any more. */
+/* All was taken, or dropped after a look, that was shorter than asked for: where that says that nothing is left, it is not
+ * readable any more. */
 void stream_emptied(struct stream *stream);
 
 /* Takes len bytes, which were peeked, out of the queue. buf has room for them: a Unix socket cannot drop

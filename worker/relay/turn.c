@@ -37,26 +37,6 @@ static void turn_count(struct relay *relay, bool up, uint64_t moved)
 	record->moved_ms = relay->relays->now_ms;
 }
 
-static enum pump_result turn_up(struct relay *relay)
-{
-	struct relay_record *record = relay->record;
-	struct pump_books books = {
-		.relay = record->id,
-		.forwarded = record->bytes_in,
-		.in_pipe = &record->up_pipe_bytes,
-		.up = true,
-	};
-	enum pump_result result =
-		pump_run(&relay->up, &relay->client, &relay->server, &relay->relays->tools, &books);
-	uint64_t moved = books.forwarded - record->bytes_in;
-
-	if (moved > 0) {
-		pump_answered(&relay->down);
-		turn_count(relay, true, moved);
-	}
-	return result;
-}
-
 /* It answered, or ended in order without an answer. */
 static void turn_server_works(struct relay *relay)
 {
@@ -64,25 +44,26 @@ static void turn_server_works(struct relay *relay)
 		(uint32_t)(relay->chosen - relay->backend->servers), clock_coarse_ms());
 }
 
-static enum pump_result turn_down(struct relay *relay)
+static enum pump_result turn_flow(struct relay *relay, bool up)
 {
 	struct relay_record *record = relay->record;
+	const uint64_t before = up ? record->bytes_in : record->bytes_out;
 	struct pump_books books = {
 		.relay = record->id,
-		.forwarded = record->bytes_out,
-		.in_pipe = &record->down_pipe_bytes,
-		.up = false,
+		.forwarded = before,
+		.in_pipe = up ? &record->up_pipe_bytes : &record->down_pipe_bytes,
+		.up = up,
 	};
-	enum pump_result result = pump_run(
-		&relay->down, &relay->server, &relay->client, &relay->relays->tools, &books);
-	uint64_t moved = books.forwarded - record->bytes_out;
+	enum pump_result result =
+		pump_run(up ? &relay->up : &relay->down, up ? &relay->client : &relay->server,
+			up ? &relay->server : &relay->client, &relay->relays->tools, &books);
 
-	if (moved > 0) {
-		pump_answered(&relay->up);
-		if (record->bytes_out == 0)
-			turn_server_works(relay);
-		turn_count(relay, false, moved);
-	}
+	if (books.forwarded == before)
+		return result;
+	pump_answered(up ? &relay->down : &relay->up);
+	if (!up && before == 0)
+		turn_server_works(relay);
+	turn_count(relay, up, books.forwarded - before);
 	return result;
 }
 
@@ -146,7 +127,7 @@ static bool turn_direction(struct relay *relay, bool up)
 
 	if (flow == FLOW_DONE || !turn_can_do(up ? &relay->up : &relay->down, from))
 		return true;
-	result = up ? turn_up(relay) : turn_down(relay);
+	result = turn_flow(relay, up);
 	if (result == PUMP_BUDGET)
 		relay_queue(relay);
 	else if (result != PUMP_BLOCKED)
