@@ -56,26 +56,32 @@ static bool adopt_wants_pipe(const struct adoption *adoption, const struct adopt
 		flow->pipe_bytes + flow->found.carried > 0;
 }
 
-/* With what lies in it, and what was carried: in a pipe from now on. Should we die before the record is ours, who comes next
- * finds the same: an old pipe has more in it then, and less is missing. */
-static struct pipe *adopt_pipe(struct adoption *adoption, struct adopt_flow *flow)
+/* The one in which bytes lie, else an empty one of ours. */
+static struct pipe *adopt_take_pipe(struct adoption *adoption, const struct adopt_flow *flow)
+{
+	struct pipes *pipes = adoption->relays->tools.pipes;
+	struct pipe *pipe;
+
+	if (flow->pipe_bytes == 0)
+		return pipes_take(pipes);
+	pipe = pipes_adopt(
+		pipes, flow->pipe[PIPE_READ], flow->pipe[PIPE_WRITE], (uint32_t)flow->pipe_bytes);
+	if (pipe != NULL) {
+		adopt_keep_fd(adoption, flow->pipe[PIPE_READ]);
+		adopt_keep_fd(adoption, flow->pipe[PIPE_WRITE]);
+	}
+	return pipe;
+}
+
+/* With what lies in it, and what was carried: in a pipe from now on. Should we die before the record is ours, who comes
+ * next finds the same: an old pipe has more in it then, and less is missing. */
+static struct pipe *adopt_pipe(struct adoption *adoption, const struct adopt_flow *flow)
 {
 	struct pipes *pipes = adoption->relays->tools.pipes;
 	const size_t carried = (size_t)flow->found.carried;
-	struct pipe *pipe;
+	struct pipe *pipe =
+		adopt_wants_pipe(adoption, flow) ? adopt_take_pipe(adoption, flow) : NULL;
 
-	if (!adopt_wants_pipe(adoption, flow))
-		return NULL;
-	if (flow->pipe_bytes == 0) {
-		pipe = pipes_take(pipes);
-	} else {
-		pipe = pipes_adopt(pipes, flow->pipe[PIPE_READ], flow->pipe[PIPE_WRITE],
-			(uint32_t)flow->pipe_bytes);
-		if (pipe != NULL) {
-			adopt_keep_fd(adoption, flow->pipe[PIPE_READ]);
-			adopt_keep_fd(adoption, flow->pipe[PIPE_WRITE]);
-		}
-	}
 	if (pipe == NULL || carried == 0)
 		return pipe;
 	if (write(pipe->write_fd, flow->found.bytes, carried) != (ssize_t)carried) {
