@@ -40,6 +40,8 @@ struct shm {
 	size_t slots_at;
 	size_t slot_bytes;
 	size_t records_at; /* within a slot */
+	size_t carries_at;
+	size_t carry_bytes; /* one */
 	uint32_t records;
 };
 
@@ -59,7 +61,9 @@ static void shm_layout(struct shm *shm)
 	shm->slots_at = shm->shared_at + shm_pages(sizeof(struct shm_shared));
 	shm->records_at = shm_pages(sizeof(struct shm_slot));
 	shm->slot_bytes = shm->records_at + shm_pages(shm->records * sizeof(struct relay_record));
-	shm->bytes = shm->slots_at + SHM_SLOTS * shm->slot_bytes;
+	shm->carries_at = shm->slots_at + SHM_SLOTS * shm->slot_bytes;
+	shm->carry_bytes = shm_pages(sizeof(struct carry));
+	shm->bytes = shm->carries_at + SHM_SLOTS * shm->carry_bytes;
 }
 
 static struct shm_header shm_header(const struct shm *shm)
@@ -191,7 +195,10 @@ int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
 	MUST(slot < SHM_SLOTS);
 	if (role == SHM_MASTER)
 		return 0;
-	if (mprotect(shm->base, shm->bytes, PROT_READ) < 0)
+	if (role != SHM_WORKER &&
+		munmap(shm->base + shm->carries_at, shm->bytes - shm->carries_at) < 0)
+		return -1;
+	if (mprotect(shm->base, shm->carries_at, PROT_READ) < 0)
 		return -1;
 	if (role == SHM_READER)
 		return 0;
@@ -201,6 +208,9 @@ int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
 		return -1;
 	if (role == SHM_CHECKER)
 		return shm_writable(shm, shm->checker_at, shm->keeper_at - shm->checker_at);
+	if (mprotect(shm->base + shm->carries_at, shm->bytes - shm->carries_at, PROT_READ) < 0 ||
+		shm_writable(shm, shm->carries_at + slot * shm->carry_bytes, shm->carry_bytes) < 0)
+		return -1;
 	return shm_writable(shm, shm->slots_at + slot * shm->slot_bytes, shm->slot_bytes);
 }
 
@@ -236,6 +246,12 @@ struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record)
 	return (struct relay_record *)(void *)(shm->base + shm->slots_at + slot * shm->slot_bytes +
 		       shm->records_at) +
 		record;
+}
+
+struct carry *shm_carry(struct shm *shm, uint32_t slot)
+{
+	MUST(slot < SHM_SLOTS);
+	return (struct carry *)(void *)(shm->base + shm->carries_at + slot * shm->carry_bytes);
 }
 
 uint32_t shm_records(const struct shm *shm)

@@ -9,6 +9,8 @@
  *             times of every server
  *   slot[n]   one per worker: heartbeat, counters,       that worker; the master once it is reaped
  *             histograms, relay records
+ *   carry[n]  what that worker carries: clients' bytes   that worker; master and workers read it, for others
+ *                                                        it is not there
  *
  * No locks: single writers, relaxed atomics, a sequence number where several fields must agree. Readers
  * bound-check every index they find here: a worker that was taken over must not crash another process.
@@ -34,7 +36,7 @@
 
 /* Of everything that lies in it; a test builds a second binary with another one. */
 #ifndef SHM_VERSION
-#define SHM_VERSION 5
+#define SHM_VERSION 6
 #endif
 
 enum shm_role { SHM_MASTER, SHM_WORKER, SHM_CHECKER, SHM_KEEPER, SHM_READER };
@@ -336,8 +338,6 @@ struct shm_slot {
 	struct shm_server_counters servers[SHM_SERVERS_MAX];
 	struct shm_backend_counters backends[SHM_BACKENDS_MAX];
 
-	struct carry carry; /* of the worker that has this slot, or died in it */
-
 	/* Untouched, and not to be touched, while the counter beside says 0. */
 	struct histogram connect[SHM_BACKENDS_MAX];  /* time to connect; connects */
 	struct histogram session[SHM_FRONTENDS_MAX]; /* from accepted to ended; ended */
@@ -357,7 +357,8 @@ MUST_USE struct shm *shm_attach(int fd, const char **error_r);
 
 int shm_fd(const struct shm *shm); /* borrowed */
 
-/* After the fork, once: only what the role writes stays writable. slot matters for SHM_WORKER alone. */
+/* After the fork, once: only what the role writes stays writable, and what workers carry stays only in workers. slot
+ * matters for SHM_WORKER alone. */
 MUST_USE int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot);
 void shm_free(struct shm *shm); /* unmaps and closes; the memory lives on in the other processes */
 
@@ -367,7 +368,8 @@ struct shm_keeper *shm_keeper(struct shm *shm);
 struct shm_shared *shm_shared(struct shm *shm);
 struct shm_slot *shm_slot(struct shm *shm, uint32_t slot);
 struct relay_record *shm_record(struct shm *shm, uint32_t slot, uint32_t record);
-uint32_t shm_records(const struct shm *shm); /* per slot */
+struct carry *shm_carry(struct shm *shm, uint32_t slot); /* master and workers */
+uint32_t shm_records(const struct shm *shm);             /* per slot */
 
 /* The place of an object by its stable name, made when it is new: the same name finds the same counters
  * in every generation. SHM_NONE when all are taken. Master only. */

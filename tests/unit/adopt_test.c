@@ -22,7 +22,7 @@ struct world {
 static void count_cut(struct bed *bed, uint32_t slot)
 {
 	struct world *w = (struct world *)(void *)bed; /* its first member */
-	const struct carry *carry = &shm_slot(bed->shm, slot)->carry;
+	const struct carry *carry = shm_carry(bed->shm, slot);
 
 	for (uint32_t i = 0; i < BED_RECORDS; i++) {
 		const struct entry *entry = &w->bed.entries[slot][i];
@@ -277,7 +277,7 @@ static struct bed_worker *busiest_worker(struct bed *bed)
 static void carry_one(struct bed *bed, uint32_t slot)
 {
 	struct world *w = (struct world *)(void *)bed;
-	struct carry *carry = &shm_slot(bed->shm, slot)->carry;
+	struct carry *carry = shm_carry(bed->shm, slot);
 
 	count_cut(bed, slot);
 	if (carry->relay != 0)

@@ -100,7 +100,27 @@ static void write_shared(struct shm *shm)
 	shm_shared(shm)->active = 1;
 }
 
-static void test_a_role_writes_only_its_own(void **state)
+static void write_own_carry(struct shm *shm)
+{
+	shm_carry(shm, 1)->bytes[CARRY_BYTES - 1] = 1;
+}
+
+static void write_other_carry(struct shm *shm)
+{
+	shm_carry(shm, 2)->bytes[0] = 1;
+}
+
+static void read_other_carry(struct shm *shm)
+{
+	(void)*(volatile char *)shm_carry(shm, 2)->bytes;
+}
+
+static void read_last_carry(struct shm *shm)
+{
+	(void)*(volatile char *)(shm_carry(shm, SHM_SLOTS - 1)->bytes + CARRY_BYTES - 1);
+}
+
+static void test_a_role_touches_only_its_own(void **state)
 {
 	static const struct {
 		enum shm_role role;
@@ -116,6 +136,13 @@ static void test_a_role_writes_only_its_own(void **state)
 		{ SHM_CHECKER, write_shared, true },
 		{ SHM_CHECKER, write_own_slot, false },
 		{ SHM_READER, write_shared, false },
+		{ SHM_WORKER, write_own_carry, true },
+		{ SHM_WORKER, read_other_carry, true },
+		{ SHM_WORKER, write_other_carry, false },
+		{ SHM_CHECKER, read_other_carry, false },
+		{ SHM_KEEPER, read_other_carry, false },
+		{ SHM_READER, read_other_carry, false },
+		{ SHM_READER, read_last_carry, false },
 	};
 	struct shm *shm = make(16);
 
@@ -413,7 +440,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_name_same_place),
 		cmocka_unit_test(test_places_run_out),
-		cmocka_unit_test(test_a_role_writes_only_its_own),
+		cmocka_unit_test(test_a_role_touches_only_its_own),
 		cmocka_unit_test(test_counts_survive_kills),
 		cmocka_unit_test(test_reap_clears_records),
 		cmocka_unit_test(test_a_limit_holds_over_all_workers),

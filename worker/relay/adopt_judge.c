@@ -142,7 +142,7 @@ static const char *adopt_prove_flow(struct adoption *adoption, bool up)
 	const struct record_side *to = up ? &record->server_side : &record->client;
 	uint8_t other = up ? record->down_flow : record->up_flow;
 	uint8_t from_side = up ? RECORD_CLIENT : RECORD_SERVER;
-	const struct carry *carry = &shm_slot(adoption->relays->shm, adoption->which->slot)->carry;
+	const struct carry *carry = shm_carry(adoption->relays->shm, adoption->which->slot);
 	struct adopt_flow *ours = up ? &adoption->up : &adoption->down;
 	const struct ledger_flow flow = {
 		.from = up ? &adoption->client_side : &adoption->server_side,

@@ -110,7 +110,7 @@ struct relays *relays_new(struct event_base *base, struct poller *poller, const 
 	relays->poller = poller;
 	relays->wheel = wheel_new(base, on_relay_timer);
 	relays->tools.scratch = relays_map(PUMP_SCRATCH_BYTES);
-	relays->tools.carry = &relays->slot->carry;
+	relays->tools.carry = shm_carry(child->shm, child->slot);
 	carry_end(relays->tools.carry);
 	relays->tools.pipes = pipes_new(relays_most_pipes());
 	relays->answer = relays_map(PUMP_SCRATCH_BYTES);
