@@ -89,15 +89,6 @@ connections_of()
 	sed -n 's/.*-c \([0-9]*\).*/\1/p' <<<"$*"
 }
 
-cpu_ns()
-{
-	local pid
-
-	for pid in $(peer_pids "$1" "$2" | tr , ' '); do
-		cat "/proc/$pid/task/"*/schedstat
-	done | awk '{ ns += $1 } END { printf "%.0f\n", ns }'
-}
-
 # hold OPTION...: idle connections in the background, until `hold_end`. Fails when they do not all come about.
 hold()
 {
@@ -137,9 +128,9 @@ kind_idle()
 	before=$(peer_memory "$peer" "$setup")
 	hold "$@" "$(peer_address "$peer" "$setup")" || { hold_end; echo "not all came about: $held" >&2; return 1; }
 	sleep 1.5
-	cpu=$(cpu_ns "$peer" "$setup")
+	cpu=$(cpu_ns_of "$(peer_pids "$peer" "$setup")")
 	sleep 1
-	cpu=$(($(cpu_ns "$peer" "$setup") - cpu))
+	cpu=$(($(cpu_ns_of "$(peer_pids "$peer" "$setup")") - cpu))
 	after=$(peer_memory "$peer" "$setup")
 	hold_end || return 1
 	jq -c --argjson n "$n" --argjson memory "$((after - before))" --argjson cpu "$cpu" \

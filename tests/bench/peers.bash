@@ -5,7 +5,12 @@
 # A peer is a function config_PEER_SETUP that prints its configuration to stdout, for the frontend ports
 # $front_first to $front_last and the origin's $back_first to $back_last, and a function command_PEER that sets
 # `command`, given that file. What a peer needs besides is a directory of its own, $dir. A peer without the function
-# for a setup takes no part in its loads.
+# for a setup takes no part in its loads, unless that is like_tcp for it.
+
+# SETUP: the peers whose configuration for it is that for tcp. bare has no part in streams: the least for those is no
+# copying.
+declare -A like_tcp=([bulk]="haproxy tuned nginx proxyd" [iperf]="haproxy tuned nginx proxyd"
+	[wrk]="bare haproxy tuned nginx proxyd")
 
 # As Debian and their own documentation have them, with timeouts so that nothing lives for ever.
 haproxy_frame()
@@ -148,28 +153,7 @@ config_proxyd_workers4()
 	config_proxyd_tcp | sed 's/workers: 1/workers: 4/'
 }
 
-# Streams: the same, and one peer more.
-config_haproxy_bulk()
-{
-	config_haproxy_tcp
-}
-
-config_tuned_bulk()
-{
-	config_tuned_tcp
-}
-
-config_nginx_bulk()
-{
-	config_nginx_tcp
-}
-
-config_proxyd_bulk()
-{
-	config_proxyd_tcp
-}
-
-# All that there is to be said: where from, where to. Not for streams: the least for those is no copying.
+# All that there is to be said: where from, where to.
 config_bare_tcp()
 {
 	echo "127.0.0.1:$front_first-$front_last 127.0.0.1:$back_first-$back_last"
@@ -218,9 +202,19 @@ version_of()
 	esac
 }
 
+# The function that configures a peer for a setup, or nothing.
+config_of()
+{
+	if [[ " ${like_tcp[$2]:-} " == *" $1 "* ]]; then
+		echo "config_$1_tcp"
+	else
+		declare -F "config_$1_$2"
+	fi
+}
+
 peer_exists()
 {
-	[ "$1" = none ] || declare -F "config_$1_$2" >/dev/null
+	[ "$1" = none ] || config_of "$1" "$2" >/dev/null
 }
 
 descendants()
@@ -234,21 +228,48 @@ descendants()
 	done
 }
 
+# By commas.
+process_and_below()
+{
+	{ echo "$1" && descendants "$1"; } | paste -sd,
+}
+
+# cpu_ns_of PIDS: what they took so far
+cpu_ns_of()
+{
+	local pid
+
+	for pid in ${1//,/ }; do
+		cat "/proc/$pid/task/"*/schedstat
+	done | awk '{ ns += $1 } END { printf "%.0f\n", ns }'
+}
+
 # What follows is about a peer in one setup: PEER SETUP. Each such pair has its own ports, processes and directory.
 
-# Its processes, by commas; none has none.
+# Its processes; none has none.
 peer_pids()
 {
-	[ "$1" = none ] || { echo "${peer_pid[$1.$2]}" && descendants "${peer_pid[$1.$2]}"; } | paste -sd,
+	[ "$1" = none ] || process_and_below "${peer_pid[$1.$2]}"
 }
 
 # Where the load goes.
 peer_address()
 {
-	local first=$back_first
+	local first last
 
-	[ "$1" = none ] || first=${peer_first[$1.$2]}
-	echo "127.0.0.1:$first-$((first + ports - 1))"
+	if [ "$1" = none ]; then
+		read -r first last < <(peer_backs "$2")
+	else
+		first=${peer_first[$1.$2]}
+		last=$((first + ports - 1))
+	fi
+	echo "127.0.0.1:$first-$last"
+}
+
+# peer_backs SETUP: the first and the last port of the origin
+peer_backs()
+{
+	echo "${known_port[$1]:-$back_first} ${known_port[$1]:-$back_last}"
 }
 
 peer_dir()
@@ -259,11 +280,13 @@ peer_dir()
 # Write its configuration. Variables that it looks at may have been changed.
 peer_configure()
 {
-	local dir front_first=${peer_first[$1.$2]} front_last
+	local dir front_first=${peer_first[$1.$2]} front_last backs
 
+	backs=$(peer_backs "$2")
+	local back_first=${backs% *} back_last=${backs#* }
 	front_last=$((front_first + ports - 1))
 	dir=$(peer_dir "$1" "$2")
-	"config_$1_$2" >"$dir/config"
+	"$(config_of "$1" "$2")" >"$dir/config"
 }
 
 # Where it runs, by setup.
@@ -273,6 +296,20 @@ peer_cores()
 	workers*) echo "$proxy_core,$load_core" ;;
 	*) echo "$proxy_core" ;;
 	esac
+}
+
+# One request through it is answered, where the origin is the bench's own; else it listens.
+peer_relays()
+{
+	local address
+
+	address=$(peer_address "$1" "$2")
+	if [ -n "${known_port[$2]:-}" ]; then
+		address=${address%-*}
+		(: <>"/dev/tcp/${address/://}") 2>/dev/null
+	else
+		"$load" -c 1 -w 0 -t 0.01 "$address" 2>/dev/null | grep -q '"failures":0,'
+	fi
 }
 
 # Until it relays. What is there already stays.
@@ -289,7 +326,7 @@ peer_start()
 	taskset -c "$(peer_cores "$2")" "${command[@]}" >>"$dir/out" 2>&1 </dev/null &
 	peer_pid[$key]=$!
 	for ((tries = 0; tries < 100; tries++)); do
-		! "$load" -c 1 -w 0 -t 0.01 "$(peer_address "$1" "$2")" 2>/dev/null | grep -q '"failures":0,' || return 0
+		! peer_relays "$1" "$2" || return 0
 		kill -0 "${peer_pid[$key]}" 2>/dev/null || break
 		sleep 0.05
 	done

@@ -16,7 +16,7 @@ def figures:
 	(if .unit == "GB" then {per: 1e9, cpu: 1e6} else {per: 1, cpu: 1e3} end) as $scale
 	| ((.units // 0) / $scale.per) as $units
 	| (if $units > 0 then {rate: ($units / .seconds)} else {} end)
-	+ (if $units > 0 and .cpu_machine_ns != null then
+	+ (if $units > 0 and .cpu_proxy_ns != null then
 		(.cpu_proxy_ns + .cpu_origin_ns + .cpu_load_ns) as $own
 		| {machine: ($own / $units / $scale.cpu)}
 		+ (if .peer != "none" then {cpu: (.cpu_proxy_ns / $units / $scale.cpu)} else {} end)
