@@ -112,6 +112,21 @@ help: ## this list
 # make again, for what install-deps may have changed; side by side unless the caller said how.
 SUBMAKE = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
+# A word for each command and what it makes; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@echo '  $(1) $@')
+
+define compile
+@mkdir -p $(@D)
+$(call say,CC)
+$(Q)$(CC) $(CPPFLAGS) $(if $(1),$(1),$(ALL_CFLAGS) -c) -o $@ $<
+endef
+
+define link
+$(call say,LD)
+$(Q)$(CC) $(ALL_LDFLAGS) $(1) -o $@ $^ $(LIBS)
+endef
+
 libraries:
 ifneq ($(PKGS_FOUND),yes)
 	@echo "make: pkg-config or a library is missing: run packaging/install-deps" >&2; false
@@ -122,11 +137,10 @@ $(BUILD)/proxyctl: $(BUILD)/master/proxyctl/main.o $(CTL_OBJ) $(BUILD)/master/co
 	$(BUILD)/common/clock.o $(BUILD)/common/must.o
 $(BUILD)/proxyctl: LIBS = $(CTL_LIBS)
 $(PROGRAMS):
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(link)
 
 $(BUILD)/%.o: %.c | libraries
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(compile)
 
 # The dashboard is built in.
 $(BUILD)/worker/admin/page.o $(BUILD)/other/worker/admin/page.o: $(wildcard worker/admin/dashboard.*)
@@ -136,32 +150,31 @@ OTHER_SRC := $(shell grep -lE 'SHM_VERSION|TAKEOVER_VERSION' $(LIB_SRC))
 OTHER_OBJ := $(OTHER_SRC:%.c=$(BUILD)/other/%.o)
 $(OTHER_OBJ): CPPFLAGS += -DSHM_VERSION=65535
 $(OTHER_OBJ): $(BUILD)/other/%.o: %.c | libraries
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(compile)
 $(BUILD)/other/proxyd: $(BUILD)/master/main.o $(filter-out $(OTHER_SRC:%.c=$(BUILD)/%.o),$(LIB_OBJ)) $(OTHER_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(link)
 
 $(BUILD)/tests/unit/top_test: $(CTL_OBJ)
 $(BUILD)/tests/unit/top_test: LIBS += $(CTL_LIBS)
+$(UNIT_BIN): LIBS += -lcmocka
 $(UNIT_BIN): %_test: %_test.o $(LIB_OBJ)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(link)
 
 $(FUZZ_BIN): %_fuzz: %_fuzz.o $(LIB_OBJ)
-	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+	$(call link,-fsanitize=fuzzer)
 
 $(HELPERS:%=$(BUILD)/tests/helpers/%): %: %.o $(HELPER_LIB)
-	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(LIBS)
+	$(call link,-pthread)
 
 $(BUILD)/tests/bench/load: $(filter-out %/origin.o %/bare.o,$(BENCH_OBJ))
 $(BUILD)/tests/bench/origin: $(BUILD)/tests/bench/origin.o $(BUILD)/tests/bench/bench.o
 $(BUILD)/tests/bench/bare: $(BUILD)/tests/bench/bare.o $(BUILD)/tests/bench/bench.o
 $(BENCH_BIN):
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(link)
 
 # Loaded into a proxyd that has no sanitizer of its own, so never built with one.
 $(PRELOADED:%=$(BUILD)/tests/helpers/%.so): $(BUILD)/%.so: %.c | libraries
-	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared -o $@ $<
+	$(call compile,-std=gnu11 $(WARN) $(CFLAGS) -fPIC -shared)
 
 -include $(shell test -d $(BUILD) && find $(BUILD) -name '*.d')
 .PHONY: all demo test storm tests unit fuzz fuzz-targets bench bench-programs model lint walls clean help libraries
