@@ -31,7 +31,7 @@ raw()
 
 	admin_start
 	assert_eq "$(admin_pid | wc -l)" 1
-	[ "$(tr -d '\0' <"/proc/$(admin_pid)/cmdline")" = "proxyd: admin" ]
+	assert_eq "$(title_of "$(admin_pid)")" "proxyd: admin"
 	assert_eq "$(cat "/proc/$(admin_pid)/comm")" proxyd-admin
 	# The shared memory is mapped read only, all of it.
 	grep -q 'memfd:proxyd' "/proc/$(admin_pid)/maps"

@@ -411,15 +411,11 @@ all_served()
 # ---------------------------------------------------------------- who and where
 
 @test "master: every process says what it is" {
-	local pid
-
 	serve
-	assert_eq "$(tr -d '\0' <"/proc/$PROXYD_PID/cmdline" | sed 's/ *$//')" "proxyd: master"
+	assert_eq "$(title_of "$PROXYD_PID")" "proxyd: master"
 	assert_eq "$(cat "/proc/$PROXYD_PID/comm")" proxyd-master
-	pid=$(worker_pid 1)
-	assert_eq "$(tr -d '\0' <"/proc/$pid/cmdline" | sed 's/ *$//')" "proxyd: worker 1"
-	pid=$(role_pids checker)
-	assert_eq "$(tr -d '\0' <"/proc/$pid/cmdline" | sed 's/ *$//')" "proxyd: checker"
+	assert_eq "$(title_of "$(worker_pid 1)")" "proxyd: worker 1"
+	assert_eq "$(title_of "$(role_pids checker)")" "proxyd: checker"
 	stop_proxyd
 }
 

@@ -120,6 +120,12 @@ worker_pid()
 	return 0
 }
 
+# What ps shows of a process. A title as long as the program's own name ends with a space.
+title_of()
+{
+	tr -d '\0' <"/proc/$1/cmdline" | sed 's/ *$//'
+}
+
 # Processes that this test started in its directory and that are not the test itself.
 processes_here()
 {
