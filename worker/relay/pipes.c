@@ -5,11 +5,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/memory.h"
 
 #define PIPE_WANTED_BYTES (1U << 20)
 #define PIPE_LEAST_BYTES  (256U << 10)
@@ -32,13 +32,10 @@ struct pipes {
 
 struct pipes *pipes_new(unsigned most)
 {
-	struct pipes *pipes =
-		calloc(1, sizeof(*pipes) + (most + PIPES_ADOPTED_MOST) * sizeof(pipes->all[0]));
+	struct pipes *pipes = memory_or_exit(
+		calloc(1, sizeof(*pipes) + (most + PIPES_ADOPTED_MOST) * sizeof(pipes->all[0])),
+		"no memory for pipes");
 
-	if (pipes == NULL) {
-		perror("proxyd: pipes");
-		exit(1);
-	}
 	pipes->most = pipes->used = most;
 	for (unsigned i = most; i-- > 0;) {
 		pipes->all[i].number = (uint16_t)i;

@@ -6,10 +6,10 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/memory.h"
 #include "common/must.h"
 
 #define WHEEL_TICK_MS 16
@@ -99,12 +99,8 @@ static void on_wheel_timer(evutil_socket_t fd, short what, void *arg)
 
 struct wheel *wheel_new(struct event_base *base, wheel_fire_fn *fire)
 {
-	struct wheel *wheel = calloc(1, sizeof(*wheel));
+	struct wheel *wheel = memory_or_exit(calloc(1, sizeof(*wheel)), "no memory for timers");
 
-	if (wheel == NULL) {
-		perror("proxyd: timers");
-		exit(1);
-	}
 	wheel->fire = fire;
 	wheel->done_tick = clock_now_ms() / WHEEL_TICK_MS;
 	for (unsigned i = 0; i < WHEEL_BUCKETS; i++)
