@@ -62,7 +62,7 @@ config_nginx_tcp()
 	local port
 
 	cat <<-END
-	load_module $nginx_stream;
+	${nginx_stream:+load_module $nginx_stream;}
 	user $(id -un);
 	worker_processes 1;
 	worker_rlimit_nofile $files_max;

@@ -19,6 +19,7 @@ def figures:
 	+ (if $units > 0 and .cpu_proxy_ns != null then
 		(.cpu_proxy_ns + .cpu_origin_ns + .cpu_load_ns) as $own
 		| {machine: ($own / $units / $scale.cpu)}
+		+ (if .unit == "GB" then {others_core: ((.cpu_origin_ns + .cpu_load_ns) / .seconds / 1e7)} else {} end)
 		+ (if .peer != "none" then {cpu: (.cpu_proxy_ns / $units / $scale.cpu)} else {} end)
 		else {} end)
 	+ {p50: .p50_us, p99: .p99_us, p999: .p999_us, memory, pause: .pause_ms, fixed_rate, uneven: .uneven_pct,

@@ -20,7 +20,7 @@ def goal_words:
 # Figures that have no column, of whoever has them.
 def other_words:
 	. as $peers | [order[] | . as $name | ($peers[$name].figures // {}) as $f
-		| [["idle_cpu", "ms of CPU per idle second"], ["pause", "ms at most that a request waited"],
+		| [["others_core", "% of their core for load and origin"], ["idle_cpu", "ms of CPU per idle second"], ["pause", "ms at most that a request waited"],
 			["uneven", "% more than its share for the busiest worker"]][]
 		| . as [$key, $text] | select($f[$key] != null)
 		| "\($name) \($f[$key].median | short)\($f[$key] | range) \($text)"]
