@@ -19,12 +19,12 @@ def goal_words:
 
 # Figures that have no column, of whoever has them.
 def other_words:
-	. as $peers | [order[] | . as $name | ($peers[$name].figures // {}) as $f
-		| [["others_core", "% of their core for load and origin"], ["idle_cpu", "ms of CPU per idle second"], ["pause", "ms at most that a request waited"],
-			["uneven", "% more than its share for the busiest worker"]][]
-		| . as [$key, $text] | select($f[$key] != null)
-		| "\($name) \($f[$key].median | short)\($f[$key] | range) \($text)"]
-	| join(", ");
+	. as $peers | [["others_core", "% of their core for load and origin"], ["idle_cpu", "ms of CPU per idle second"],
+		["pause", "ms at most that a request waited"], ["uneven", "% more than its share for the busiest worker"]]
+	| map(. as [$key, $text]
+		| [$peers | order[] | . as $name | $peers[$name].figures[$key]? // empty | "\($name) \(.median | short)\(range)"]
+		| select(length > 0) | "\($text): \(join(", "))")
+	| join("; ");
 def rate_words: [.[].figures.fixed_rate.median // empty] | if length > 0 then "at \(.[0] | short) requests a second" else "" end;
 
 # The part of the machine that other programs had at most, over the loads.
