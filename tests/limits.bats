@@ -192,6 +192,40 @@ settled()
 	assert_between $(($(counted) - before)) 0 10 "allocations and frees for 40 relays"
 }
 
+# The only worker's.
+pipes_open()
+{
+	find "/proc/$(worker_pids)/fd" -lname 'pipe:*' | wc -l
+}
+
+@test "limits: where its user may have no more pipes, bulk is copied; it has some as soon as it may" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root, for a user that has nothing else"
+	local pid before
+	# LeakSanitizer cannot look into a process that changed its user.
+	export ASAN_OPTIONS=detect_leaks=0
+
+	# Pipes of 1 MiB until pipe-user-pages-soft is reached.
+	spawn hog setpriv --reuid=games --regid=games --clear-groups /usr/bin/python3 -c '
+import fcntl, os, time
+try:
+    while True:
+        fcntl.fcntl(os.pipe()[1], 1031, 1 << 20)
+except PermissionError:
+    print("full", flush=True)
+time.sleep(60)'
+	pid=$SPAWNED_PID
+	wait_until 'grep -q full hog.out' 5
+	origin origin "127.0.0.1:$back" source 20m
+	start_limited 1 "user: games, group: games"
+	before=$(pipes_open)
+	client "127.0.0.1:$front" fetch 20m
+	assert_eq "$(pipes_open)" "$before"
+	kill "$pid"
+	wait_until "! alive $pid" 5
+	# It does not try again for a second.
+	wait_until 'client "127.0.0.1:$front" fetch 20m && [ "$(pipes_open)" -gt "$before" ]' 5
+}
+
 # ---------------------------------------------------------------- workers that die or hang
 
 @test "limits: kill -9 of every worker in turn at 500 connections a second: none refused, few lost" {
