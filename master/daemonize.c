@@ -4,15 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/child.h"
-
-struct daemonize {
-	int ready_fd; /* owned: the pipe to the waiting process */
-};
 
 /* The waiting process: 0 when a byte says that it serves, else what the daemon exited with. */
 __attribute__((noreturn)) static void daemonize_wait(int fd, pid_t pid)
@@ -33,22 +28,18 @@ __attribute__((noreturn)) static void daemonize_wait(int fd, pid_t pid)
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_CODE_FAILED);
 }
 
-struct daemonize *daemonize_begin(void)
+int daemonize_begin(void)
 {
-	struct daemonize *daemonize = calloc(1, sizeof(*daemonize));
 	int fds[2];
 	pid_t pid;
 
-	if (daemonize == NULL || pipe2(fds, O_CLOEXEC) < 0) {
-		free(daemonize);
-		return NULL;
-	}
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -1;
 	pid = fork();
 	if (pid < 0) {
 		close(fds[0]);
 		close(fds[1]);
-		free(daemonize);
-		return NULL;
+		return -1;
 	}
 	if (pid > 0) {
 		close(fds[1]);
@@ -56,8 +47,7 @@ struct daemonize *daemonize_begin(void)
 	}
 	close(fds[0]);
 	setsid();
-	daemonize->ready_fd = fds[1];
-	return daemonize;
+	return fds[1];
 }
 
 void daemonize_detach(bool keep_stderr)
@@ -74,16 +64,15 @@ void daemonize_detach(bool keep_stderr)
 		close(fd);
 }
 
-void daemonize_ready(struct daemonize *daemonize, bool keep_stderr)
+void daemonize_ready(int waiting_fd, bool keep_stderr)
 {
-	if (daemonize == NULL)
+	if (waiting_fd < 0)
 		return;
 	daemonize_detach(keep_stderr);
-	if (chdir("/") < 0 || write(daemonize->ready_fd, "", 1) < 0) {
+	if (chdir("/") < 0 || write(waiting_fd, "", 1) < 0) {
 		/* Nobody waits any more: it serves all the same. */
 	}
-	close(daemonize->ready_fd);
-	free(daemonize);
+	close(waiting_fd);
 }
 
 void daemonize_follow(bool keep_stderr)

@@ -8,15 +8,13 @@
 
 #include "common/must.h"
 
-struct daemonize;
-
-/* Forks; only the child returns, in a session of its own, with stderr still where it was. Returns NULL
- * with errno when that failed. To be called before there is an event base. */
-MUST_USE struct daemonize *daemonize_begin(void);
+/* Forks; only the child returns, in a session of its own, with stderr still where it was. Returns the fd at which the
+ * waiting process hears of it, -1 with errno when that failed. To be called before there is an event base. */
+MUST_USE int daemonize_begin(void);
 
 /* It serves: the waiting process exits 0; stdin and stdout, and stderr unless keep_stderr, go to
- * /dev/null, and the directory to /. NULL is fine and does nothing. Frees it. */
-void daemonize_ready(struct daemonize *daemonize, bool keep_stderr);
+ * /dev/null, and the directory to /. Closes the fd; with -1 it does nothing. */
+void daemonize_ready(int waiting_fd, bool keep_stderr);
 
 /* The same where nobody waits: it was started by another that is in the background. */
 void daemonize_follow(bool keep_stderr);

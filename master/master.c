@@ -174,8 +174,8 @@ void master_started(struct master *master)
 	master_show_itself(master);
 	if (program_is_next() && master->ask->daemon)
 		daemonize_follow(master_log_is_stderr(master));
-	daemonize_ready(master->daemonize, master_log_is_stderr(master));
-	master->daemonize = NULL;
+	daemonize_ready(master->waiting_fd, master_log_is_stderr(master));
+	master->waiting_fd = -1;
 	notify_ready();
 	if (master->ask->on_serving != NULL)
 		master->ask->on_serving(master->ask->arg);
@@ -428,6 +428,7 @@ enum exit_code master_run(const struct master_ask *ask)
 	struct master master = {
 		.ask = ask,
 		.config = config_new(ask->conf),
+		.waiting_fd = -1,
 		.past = { .fd = -1, .socket_fd = -1, .keeper_pidfd = -1 },
 		.takeover = { .fd = -1, .directory_fd = -1 },
 		.ours = true,

@@ -17,7 +17,7 @@
 struct master {
 	const struct master_ask *ask; /* borrowed */
 	struct config *config;        /* held: that serves */
-	struct daemonize *daemonize;  /* owned until it serves */
+	int waiting_fd;               /* owned until it serves, see daemonize.h; -1: nobody waits */
 	struct pidfile *pidfile;      /* owned */
 	struct privileges privileges;
 	bool follows; /* another master, or the orphans of one: past is what it left */

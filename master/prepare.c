@@ -258,8 +258,8 @@ int master_prepare(struct master *master)
 {
 	/* Where another master started us we are in the background already. */
 	if (master->ask->daemon && !program_is_next()) {
-		master->daemonize = daemonize_begin();
-		if (master->daemonize == NULL) {
+		master->waiting_fd = daemonize_begin();
+		if (master->waiting_fd < 0) {
 			log_error("cannot go to the background");
 			return -1;
 		}
