@@ -1,6 +1,6 @@
 /* What a worker carries: bytes that it took from one socket of a relay and has not yet given to the other. They lie in
  * shared memory, so that they outlive it, and are the only bytes of a relay that do not lie in the kernel: for as long
- * as two system calls take, of one direction at a time. Only workers can see them (shm_restrict).
+ * as two system calls take, of one direction at a time. Of the children only workers can see them (shm_restrict).
  *
  * Which of them were on their way when it died, and whether any were, the kernel's counts say (common/ledger.h).
  */

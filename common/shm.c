@@ -195,10 +195,10 @@ int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
 	MUST(slot < SHM_SLOTS);
 	if (role == SHM_MASTER)
 		return 0;
+	if (mprotect(shm->base, shm->bytes, PROT_READ) < 0)
+		return -1;
 	if (role != SHM_WORKER &&
 		munmap(shm->base + shm->carries_at, shm->bytes - shm->carries_at) < 0)
-		return -1;
-	if (mprotect(shm->base, shm->carries_at, PROT_READ) < 0)
 		return -1;
 	if (role == SHM_READER)
 		return 0;
@@ -208,8 +208,7 @@ int shm_restrict(struct shm *shm, enum shm_role role, uint32_t slot)
 		return -1;
 	if (role == SHM_CHECKER)
 		return shm_writable(shm, shm->checker_at, shm->keeper_at - shm->checker_at);
-	if (mprotect(shm->base + shm->carries_at, shm->bytes - shm->carries_at, PROT_READ) < 0 ||
-		shm_writable(shm, shm->carries_at + slot * shm->carry_bytes, shm->carry_bytes) < 0)
+	if (shm_writable(shm, shm->carries_at + slot * shm->carry_bytes, shm->carry_bytes) < 0)
 		return -1;
 	return shm_writable(shm, shm->slots_at + slot * shm->slot_bytes, shm->slot_bytes);
 }
