@@ -14,7 +14,7 @@ known_start()
 	taskset -c "$load_core" "$@" >"$state/$name.origin" 2>&1 </dev/null &
 	known_pid[$name]=$!
 	for ((tries = 0; tries < 100; tries++)); do
-		! (: <>"/dev/tcp/127.0.0.1/${known_port[$name]}") 2>/dev/null || return 0
+		! listens "${known_port[$name]}" || return 0
 		kill -0 "${known_pid[$name]}" 2>/dev/null || break
 		sleep 0.05
 	done

@@ -298,17 +298,19 @@ peer_cores()
 	esac
 }
 
+# listens PORT
+listens()
+{
+	(: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
 # One request through it is answered, where the origin is the bench's own; else it listens.
 peer_relays()
 {
-	local address
-
-	address=$(peer_address "$1" "$2")
 	if [ -n "${known_port[$2]:-}" ]; then
-		address=${address%-*}
-		(: <>"/dev/tcp/${address/://}") 2>/dev/null
+		listens "${peer_first[$1.$2]}"
 	else
-		"$load" -c 1 -w 0 -t 0.01 "$address" 2>/dev/null | grep -q '"failures":0,'
+		"$load" -c 1 -w 0 -t 0.01 "$(peer_address "$1" "$2")" 2>/dev/null | grep -q '"failures":0,'
 	fi
 }
 
